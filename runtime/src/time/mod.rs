@@ -1,0 +1,8 @@
+//! Event time and processing time: timestamps, watermarks and the clock.
+
+mod clock;
+mod timestamp;
+pub mod watermark;
+
+pub use clock::Clock;
+pub use timestamp::{Timestamp, hours, millis, minutes, seconds};
