@@ -1,1 +1,17 @@
-//! sync: being written.
+//! The primitives that hand-made concurrency is built of: std's, or loom's under `--cfg tidegate_loom`.
+
+#[cfg(tidegate_loom)]
+pub(crate) use loom::sync::{
+    Arc, Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+#[cfg(not(tidegate_loom))]
+pub(crate) use std::sync::{
+    Arc, Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+/// Locks; a poisoned lock is taken all the same, because no user code runs under any of our locks.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -62,9 +62,14 @@ impl KeyGroups {
         if range.start >= range.end {
             return None;
         }
-        let first = |group: u16| (u128::from(group) << 64).div_ceil(u128::from(self.0));
-        let last = first(range.end) - 1;
-        Some((KeyHash(first(range.start) as u64), KeyHash(last as u64)))
+        let after = (u128::from(range.end) << 64).div_ceil(u128::from(self.0));
+        Some((self.first_hash(range.start), KeyHash((after - 1) as u64)))
+    }
+
+    /// The first hash of a group.
+    pub fn first_hash(self, group: u16) -> KeyHash {
+        let first = (u128::from(group) << 64).div_ceil(u128::from(self.0));
+        KeyHash(u64::try_from(first).unwrap_or(u64::MAX))
     }
 }
 

@@ -4,7 +4,9 @@
 //! steps, and the store makes them durable off the actor. Figures and layout: ARCHITECTURE.md, "State".
 
 mod lease;
+mod registry;
 mod row;
 
 pub use lease::{SlicePace, StateLease, StateTable, SubmitError};
+pub use registry::StateRegistry;
 pub use row::{RowKey, RowRef};

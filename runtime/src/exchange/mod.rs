@@ -1,0 +1,12 @@
+//! Channels between subtasks: gates with credits in bytes, wake-ups, and the routers that feed them.
+
+mod gate;
+mod router;
+mod wakeup;
+
+#[cfg(all(test, tidegate_loom))]
+mod loom_tests;
+
+pub use gate::{Gate, GateFigures, Refused};
+pub use router::{Control, Partitioning, Routed, Router, RouterFactory, Target, typed_router};
+pub use wakeup::Wakeup;

@@ -1,0 +1,344 @@
+//! Routers: the end of an edge at its producer, where records are divided among the consumers' gates.
+
+use crate::element::{Barrier, Batch, Element, ErasedBatch, Record};
+use crate::exchange::{Gate, Refused, Wakeup};
+use crate::id::LaneId;
+use crate::key::{KeyGroups, KeyHash};
+use crate::sync::Arc;
+
+/// How an edge divides records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partitioning {
+    /// Subtask i to subtask i.
+    Forward,
+    /// By key group.
+    Hash,
+    /// Batches in turn.
+    Rebalance,
+    /// Each record to every subtask.
+    Broadcast,
+}
+
+/// One consumer of an edge.
+#[derive(Clone)]
+pub struct Target {
+    /// Its gate.
+    pub gate: Arc<Gate>,
+    /// The lane of this producer.
+    pub lane: LaneId,
+}
+
+/// Whether a router has room for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routed {
+    /// Give it more.
+    Ready,
+    /// A gate is full: the producer will be woken.
+    BackPressured,
+}
+
+/// The producer's end of an edge. What is pending is kept per destination.
+pub trait Router: Send {
+    /// Divides a batch. Only when the last call said `Ready`.
+    fn route(&mut self, batch: ErasedBatch) -> Routed;
+
+    /// Offers what was refused again.
+    fn retry(&mut self) -> Routed;
+
+    /// Offers incomplete batches too: the producer is about to park.
+    fn flush(&mut self) -> Routed;
+
+    /// Sends what is pending and then the element to every destination, in one step and without regard to credits.
+    fn broadcast(&mut self, control: Control);
+
+    /// Records sent so far.
+    fn records_sent(&self) -> u64;
+}
+
+/// Elements that go to every destination of every output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// See `Element::Barrier`.
+    Barrier(Barrier),
+    /// See `Element::Idle`.
+    Idle,
+    /// See `Element::Active`.
+    Active,
+    /// See `Element::End`.
+    End,
+}
+
+impl From<Control> for Element {
+    fn from(control: Control) -> Self {
+        match control {
+            Control::Barrier(barrier) => Element::Barrier(barrier),
+            Control::Idle => Element::Idle,
+            Control::Active => Element::Active,
+            Control::End => Element::End,
+        }
+    }
+}
+
+/// Makes the router of an edge for one producer: partitioning, targets in subtask order, and the producer's wake-up.
+pub type RouterFactory = fn(Partitioning, Vec<Target>, KeyGroups, Wakeup) -> Box<dyn Router>;
+
+/// The router of an edge of `T`s.
+pub fn typed_router<T: Record>(
+    partitioning: Partitioning,
+    targets: Vec<Target>,
+    key_groups: KeyGroups,
+    producer: Wakeup,
+) -> Box<dyn Router> {
+    if targets.len() > 1 && partitioning == Partitioning::Hash {
+        return Box::new(HashRouter::<T>::new(targets, key_groups, producer));
+    }
+    let whole = if partitioning == Partitioning::Broadcast { Whole::Broadcast } else { Whole::Rebalance(0) };
+    Box::new(WholeRouter { lanes: lanes::<T>(targets), whole, producer, records_sent: 0 })
+}
+
+/// A destination: its gate, what is being filled and what was refused.
+struct Lane<T> {
+    target: Target,
+    filling: Batch<T>,
+    refused: Option<Element>,
+}
+
+fn lanes<T>(targets: Vec<Target>) -> Vec<Lane<T>> {
+    targets.into_iter().map(|target| Lane { target, filling: Batch::default(), refused: None }).collect()
+}
+
+impl<T: Record> Lane<T> {
+    /// Whether the next record must wait.
+    fn is_blocked(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    fn send(&mut self, element: Element, producer: &Wakeup) {
+        if let Err(Refused(element)) = self.target.gate.offer(self.target.lane, element, producer) {
+            self.refused = Some(element);
+        }
+    }
+
+    fn retry(&mut self, producer: &Wakeup) {
+        if let Some(element) = self.refused.take() {
+            self.send(element, producer);
+        }
+    }
+
+    fn send_filling(&mut self, producer: &Wakeup) {
+        if self.refused.is_none() && !self.filling.is_empty() {
+            let batch = ErasedBatch::new(take_sized(&mut self.filling));
+            self.send(Element::Batch(batch), producer);
+        }
+    }
+
+    fn force(&mut self, control: Control) {
+        if let Some(element) = self.refused.take() {
+            self.target.gate.force(self.target.lane, element);
+        }
+        if !self.filling.is_empty() {
+            let batch = ErasedBatch::new(take_sized(&mut self.filling));
+            self.target.gate.force(self.target.lane, Element::Batch(batch));
+        }
+        self.target.gate.force(self.target.lane, control.into());
+    }
+}
+
+/// Takes the batch and leaves one with room for as much.
+fn take_sized<T>(batch: &mut Batch<T>) -> Batch<T> {
+    let next = Batch {
+        records: Vec::with_capacity(batch.records.len()),
+        timestamps: Vec::with_capacity(batch.timestamps.len()),
+        hashes: Vec::with_capacity(batch.hashes.len()),
+        watermarks: Vec::new(),
+    };
+    std::mem::replace(batch, next)
+}
+
+fn routed<T: Record>(lanes: &[Lane<T>]) -> Routed {
+    if lanes.iter().any(Lane::is_blocked) { Routed::BackPressured } else { Routed::Ready }
+}
+
+/// Sends whole batches: to one destination, to each in turn, or to all.
+struct WholeRouter<T> {
+    lanes: Vec<Lane<T>>,
+    whole: Whole,
+    producer: Wakeup,
+    records_sent: u64,
+}
+
+enum Whole {
+    Rebalance(usize),
+    Broadcast,
+}
+
+impl<T: Record> WholeRouter<T> {
+    /// Appends to what a lane is filling, or sends at once what is large enough by itself.
+    fn append(lane: &mut Lane<T>, batch: ErasedBatch, producer: &Wakeup) {
+        let limit = lane.target.gate.batch_records();
+        if lane.filling.is_empty() && batch.len() * 2 >= limit {
+            lane.send(Element::Batch(batch), producer);
+            return;
+        }
+        append(&mut lane.filling, batch.into_typed());
+        if lane.filling.len() >= limit {
+            lane.send_filling(producer);
+        }
+    }
+}
+
+impl<T: Record> Router for WholeRouter<T> {
+    fn route(&mut self, batch: ErasedBatch) -> Routed {
+        self.records_sent += batch.len() as u64;
+        match &mut self.whole {
+            Whole::Broadcast => {
+                for lane in &mut self.lanes {
+                    Self::append(lane, batch.clone(), &self.producer);
+                }
+            }
+            Whole::Rebalance(next) if self.lanes.len() > 1 => {
+                let chosen = *next;
+                *next = (chosen + 1) % self.lanes.len();
+                // A watermark is for every destination, its records for one.
+                if let Some(last) = batch.watermarks().last() {
+                    for (index, lane) in self.lanes.iter_mut().enumerate() {
+                        if index != chosen {
+                            lane.filling.push_watermark(last.watermark);
+                        }
+                    }
+                }
+                Self::append(&mut self.lanes[chosen], batch, &self.producer);
+            }
+            Whole::Rebalance(_) => Self::append(&mut self.lanes[0], batch, &self.producer),
+        }
+        routed(&self.lanes)
+    }
+
+    fn retry(&mut self) -> Routed {
+        self.lanes.iter_mut().for_each(|lane| lane.retry(&self.producer));
+        routed(&self.lanes)
+    }
+
+    fn flush(&mut self) -> Routed {
+        for lane in &mut self.lanes {
+            lane.retry(&self.producer);
+            lane.send_filling(&self.producer);
+        }
+        routed(&self.lanes)
+    }
+
+    fn broadcast(&mut self, control: Control) {
+        self.lanes.iter_mut().for_each(|lane| lane.force(control));
+    }
+
+    fn records_sent(&self) -> u64 {
+        self.records_sent
+    }
+}
+
+/// Appends all columns.
+fn append<T>(target: &mut Batch<T>, source: Batch<T>) {
+    let base = target.records.len();
+    target.records.extend(source.records);
+    target.timestamps.extend(source.timestamps);
+    target.hashes.extend(source.hashes);
+    for at in source.watermarks {
+        push_watermark_at(target, base + at.offset, at.watermark);
+    }
+}
+
+fn push_watermark_at<T>(target: &mut Batch<T>, offset: usize, watermark: crate::time::Timestamp) {
+    match target.watermarks.last_mut() {
+        Some(last) if last.watermark >= watermark => {}
+        Some(last) if last.offset == offset => last.watermark = watermark,
+        _ => target.watermarks.push(crate::element::WatermarkAt { offset, watermark }),
+    }
+}
+
+/// Divides by key group.
+struct HashRouter<T> {
+    lanes: Vec<Lane<T>>,
+    /// The first hash of each destination but the first, in order: a destination owns a contiguous range of hashes.
+    bounds: Vec<KeyHash>,
+    producer: Wakeup,
+    records_sent: u64,
+}
+
+impl<T: Record> HashRouter<T> {
+    fn new(targets: Vec<Target>, key_groups: KeyGroups, producer: Wakeup) -> Self {
+        let parallelism = targets.len() as u32;
+        let mut bounds = Vec::new();
+        for subtask in 1..parallelism {
+            let range = key_groups.range(subtask, parallelism);
+            // An empty range gets the bound of its neighbour above: no hash falls between the two.
+            let first = key_groups.first_hash(range.start);
+            bounds.push(first);
+        }
+        Self { lanes: lanes(targets), bounds, producer, records_sent: 0 }
+    }
+
+    fn destination(bounds: &[KeyHash], hash: KeyHash) -> usize {
+        if bounds.len() < 8 {
+            // Branch-free for the few subtasks of one process.
+            bounds.iter().map(|bound| usize::from(hash >= *bound)).sum()
+        } else {
+            bounds.partition_point(|bound| *bound <= hash)
+        }
+    }
+
+    fn send_full(&mut self) {
+        for lane in &mut self.lanes {
+            if lane.filling.len() >= lane.target.gate.batch_records() {
+                lane.send_filling(&self.producer);
+            }
+        }
+    }
+}
+
+impl<T: Record> Router for HashRouter<T> {
+    fn route(&mut self, batch: ErasedBatch) -> Routed {
+        let batch: Batch<T> = batch.into_typed();
+        assert_eq!(batch.hashes.len(), batch.records.len(), "I2: every record of a keyed edge has its hash");
+        self.records_sent += batch.len() as u64;
+        let mut watermarks = batch.watermarks.iter().peekable();
+        let mut timestamps = batch.timestamps.into_iter();
+        for (index, (record, hash)) in batch.records.into_iter().zip(batch.hashes).enumerate() {
+            while let Some(at) = watermarks.next_if(|at| at.offset <= index) {
+                self.lanes.iter_mut().for_each(|lane| lane.filling.push_watermark(at.watermark));
+            }
+            let filling = &mut self.lanes[Self::destination(&self.bounds, hash)].filling;
+            filling.records.push(record);
+            filling.hashes.push(hash);
+            if let Some(timestamp) = timestamps.next() {
+                filling.timestamps.push(timestamp);
+            }
+        }
+        for at in watermarks {
+            self.lanes.iter_mut().for_each(|lane| lane.filling.push_watermark(at.watermark));
+        }
+        self.send_full();
+        routed(&self.lanes)
+    }
+
+    fn retry(&mut self) -> Routed {
+        self.lanes.iter_mut().for_each(|lane| lane.retry(&self.producer));
+        self.send_full();
+        routed(&self.lanes)
+    }
+
+    fn flush(&mut self) -> Routed {
+        for lane in &mut self.lanes {
+            lane.retry(&self.producer);
+            lane.send_filling(&self.producer);
+        }
+        routed(&self.lanes)
+    }
+
+    fn broadcast(&mut self, control: Control) {
+        self.lanes.iter_mut().for_each(|lane| lane.force(control));
+    }
+
+    fn records_sent(&self) -> u64 {
+        self.records_sent
+    }
+}

@@ -1,0 +1,10 @@
+//! The graph as the user wrote it, and the plan that it runs as.
+
+mod explain;
+mod logical;
+mod plan;
+
+pub use logical::{
+    Edge, Graph, Node, NodeIndex, NodeKind, OutputPort, SinkChecks, StateDeclaration, Upstream,
+};
+pub use plan::{ChainPlan, Plan, PlanEdge, PlanNode, Region, Vertex, VertexInput};

@@ -1,0 +1,3 @@
+//! Hands out state tables: being written.
+/// being written
+pub struct StateRegistry;

@@ -1,0 +1,221 @@
+//! What hangs on a subtask's root: fused stages and, at their ends, routers.
+
+use std::sync::Arc;
+
+use crate::element::ErasedBatch;
+use crate::error::Result;
+use crate::exchange::{Control, Routed, Router};
+use crate::operator::{FlushReason, Progress, Stage, StepContext};
+use crate::time::Timestamp;
+
+/// A node of a chain. Nodes stand in topological order: `next` holds higher positions only.
+pub enum ChainNode {
+    /// A fused stage and the nodes that take its output.
+    Stage {
+        /// The stage.
+        stage: Box<dyn Stage>,
+        /// Where its output goes.
+        next: Vec<usize>,
+    },
+    /// The end of an edge.
+    Router(Box<dyn Router>),
+}
+
+enum Node {
+    Stage { stage: Box<dyn Stage>, next: Arc<[usize]>, was_idle: bool },
+    Router { router: Box<dyn Router>, routed: Routed },
+}
+
+/// The stages and routers of one subtask.
+pub struct Chain {
+    nodes: Vec<Node>,
+    /// For each output port of the root, the nodes that take it.
+    entries: Vec<Arc<[usize]>>,
+}
+
+/// What there was to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChainTurn {
+    /// A stage has worked.
+    Worked,
+    /// Every stage's input is used up and every router has room.
+    Clear,
+    /// A gate is full.
+    BackPressured,
+}
+
+impl Chain {
+    /// A chain of `nodes`, entered at `entries[port]` from each output port of the root.
+    pub fn new(nodes: Vec<ChainNode>, entries: Vec<Vec<usize>>) -> Self {
+        let node = |node| match node {
+            ChainNode::Stage { stage, next } => Node::Stage { stage, next: next.into(), was_idle: false },
+            ChainNode::Router(router) => Node::Router { router, routed: Routed::Ready },
+        };
+        Self {
+            nodes: nodes.into_iter().map(node).collect(),
+            entries: entries.into_iter().map(Into::into).collect(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Gives a batch of the root's output `port` to the nodes that take it. Only when the chain is clear.
+    pub(super) fn enter(&mut self, port: usize, batch: ErasedBatch) {
+        if let Some(targets) = self.entries.get(port).cloned() {
+            self.give(&targets, batch);
+        }
+    }
+
+    fn give(&mut self, targets: &[usize], batch: ErasedBatch) {
+        let Some((last, others)) = targets.split_last() else { return };
+        for target in others {
+            self.give_one(*target, batch.clone());
+        }
+        self.give_one(*last, batch);
+    }
+
+    fn give_one(&mut self, target: usize, batch: ErasedBatch) {
+        match &mut self.nodes[target] {
+            Node::Stage { stage, .. } => stage.accept(batch),
+            Node::Router { router, routed } => *routed = router.route(batch),
+        }
+    }
+
+    /// Runs the stage nearest to the ends that has input, so that no stage ever gets a second batch.
+    pub(super) fn turn(&mut self, cx: &mut StepContext<'_>) -> Result<ChainTurn> {
+        for node in &mut self.nodes {
+            if let Node::Router { router, routed } = node
+                && *routed == Routed::BackPressured
+            {
+                *routed = router.retry();
+                if *routed == Routed::BackPressured {
+                    return Ok(ChainTurn::BackPressured);
+                }
+            }
+        }
+        for position in (0..self.nodes.len()).rev() {
+            if let Node::Stage { stage, .. } = &mut self.nodes[position]
+                && stage.is_pending()
+            {
+                let (output, progress) = stage.run(cx)?;
+                debug_assert!(progress == Progress::More || !stage.is_pending());
+                self.pass_on(position, output);
+                return Ok(ChainTurn::Worked);
+            }
+        }
+        Ok(ChainTurn::Clear)
+    }
+
+    /// Flushes the node at `position`; the chain is clear.
+    pub(super) fn flush_stage(
+        &mut self,
+        position: usize,
+        reason: FlushReason,
+        cx: &mut StepContext<'_>,
+    ) -> Result<()> {
+        if let Node::Stage { stage, .. } = &mut self.nodes[position] {
+            let output = stage.flush(reason, cx)?;
+            self.pass_on(position, output);
+        }
+        Ok(())
+    }
+
+    /// Flushes every stage whose time has come. Returns whether there was one.
+    pub(super) fn flush_due(&mut self, now: Timestamp, cx: &mut StepContext<'_>) -> Result<bool> {
+        for position in 0..self.nodes.len() {
+            if let Node::Stage { stage, .. } = &self.nodes[position]
+                && stage.next_processing_time().is_some_and(|due| due <= now)
+            {
+                self.flush_stage(position, FlushReason::Time, cx)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Hands a stage's output on, with the change of its idleness before or after it.
+    fn pass_on(&mut self, position: usize, output: Option<ErasedBatch>) {
+        let Node::Stage { stage, next, was_idle } = &mut self.nodes[position] else { return };
+        let is_idle = stage.is_idle();
+        let change = match (std::mem::replace(was_idle, is_idle), is_idle) {
+            (true, false) => Some(Control::Active),
+            (false, true) => Some(Control::Idle),
+            _ => None,
+        };
+        let next = Arc::clone(next);
+        if change == Some(Control::Active) {
+            self.broadcast_below(&next, Control::Active);
+        }
+        if let Some(batch) = output {
+            self.give(&next, batch);
+        }
+        if change == Some(Control::Idle) {
+            self.broadcast_below(&next, Control::Idle);
+        }
+    }
+
+    fn broadcast_below(&mut self, targets: &[usize], control: Control) {
+        for target in targets {
+            match &mut self.nodes[*target] {
+                Node::Router { router, routed } => {
+                    router.broadcast(control);
+                    *routed = Routed::Ready;
+                }
+                Node::Stage { next, .. } => {
+                    let next = Arc::clone(next);
+                    self.broadcast_below(&next, control);
+                }
+            }
+        }
+    }
+
+    /// Sends incomplete batches; the subtask is about to park.
+    pub(super) fn flush_routers(&mut self) {
+        for node in &mut self.nodes {
+            if let Node::Router { router, routed } = node {
+                *routed = router.flush();
+            }
+        }
+    }
+
+    /// Sends a control element to every destination of every output, in one step (I6).
+    pub(super) fn broadcast(&mut self, control: Control) {
+        for node in &mut self.nodes {
+            if let Node::Router { router, routed } = node {
+                router.broadcast(control);
+                *routed = Routed::Ready;
+            }
+        }
+    }
+
+    /// When a stage wants to be flushed next.
+    pub(super) fn next_processing_time(&self) -> Option<Timestamp> {
+        self.nodes
+            .iter()
+            .filter_map(|node| match node {
+                Node::Stage { stage, .. } => stage.next_processing_time(),
+                Node::Router { .. } => None,
+            })
+            .min()
+    }
+
+    pub(super) fn records_sent(&self) -> u64 {
+        self.nodes
+            .iter()
+            .map(|node| match node {
+                Node::Router { router, .. } => router.records_sent(),
+                Node::Stage { .. } => 0,
+            })
+            .sum()
+    }
+
+    /// Timestamp of the element that the last working stage stands at.
+    pub(super) fn current_timestamp(&self) -> Option<Timestamp> {
+        self.nodes.iter().rev().find_map(|node| match node {
+            Node::Stage { stage, .. } => stage.current_timestamp(),
+            Node::Router { .. } => None,
+        })
+    }
+}

@@ -1,0 +1,292 @@
+//! The step machine of a source's subtask: reads splits, starts checkpoints, ends the input.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::chain::ChainTurn;
+use super::{
+    Chain, FrozenTask, HasTables, Park, ParkReason, Restore, StepBudget, StepOutcome, TaskCommand,
+    TaskContext, TaskEvent, Turn, run_turns,
+};
+use crate::element::Barrier;
+use crate::error::{Failure, Result};
+use crate::exchange::Control;
+use crate::id::CheckpointId;
+use crate::operator::{FlushReason, StepContext};
+use crate::source::{ErasedReader, ErasedSource, Polled, ReaderContext};
+use crate::time::Timestamp;
+
+/// What a source's subtask adds to a checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceSnapshot {
+    /// Encoded unfinished splits, at concrete positions.
+    pub splits: Vec<Vec<u8>>,
+    /// Ids of the splits that it has read to their ends.
+    pub finished: Vec<String>,
+    /// Records read in all.
+    pub records: u64,
+}
+
+/// What a source's subtask is made of.
+pub struct SourceParts {
+    /// What every subtask has.
+    pub context: TaskContext,
+    /// Makes the reader.
+    pub source: Arc<dyn ErasedSource>,
+    /// What hangs on it.
+    pub chain: Chain,
+}
+
+/// The step machine of a source's subtask.
+pub struct SourceTask {
+    context: TaskContext,
+    source: Arc<dyn ErasedSource>,
+    reader: Option<Box<dyn ErasedReader>>,
+    chain: Chain,
+    assigned: VecDeque<Vec<u8>>,
+    request: Request,
+    finished_splits: Vec<String>,
+    records: u64,
+    phase: Phase,
+    /// Triggered and not yet taken, in order.
+    triggers: VecDeque<CheckpointId>,
+    /// The next node to flush, for a barrier, the end or a park.
+    flushed: usize,
+}
+
+/// Whether another split is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Request {
+    None,
+    Sent,
+    NoMoreSplits,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Reading,
+    Paused,
+    Ending,
+    Ended,
+}
+
+impl SourceTask {
+    /// A subtask that was not opened yet.
+    pub fn new(parts: SourceParts) -> Self {
+        Self {
+            context: parts.context,
+            source: parts.source,
+            reader: None,
+            chain: parts.chain,
+            assigned: VecDeque::new(),
+            request: Request::None,
+            finished_splits: Vec::new(),
+            records: 0,
+            phase: Phase::Reading,
+            triggers: VecDeque::new(),
+            flushed: 0,
+        }
+    }
+
+    pub(super) fn open(&mut self, restore: &Restore) -> Result<()> {
+        let mut reader = self.source.reader(&ReaderContext {
+            subtask: self.context.subtask,
+            parallelism: self.context.parallelism,
+            clock: self.context.clock.clone(),
+            wakeup: self.context.wakeup.clone(),
+            status: Arc::clone(&self.context.status),
+        })?;
+        for snapshot in &restore.sources {
+            for split in &snapshot.splits {
+                reader.add_split(split)?;
+            }
+            self.finished_splits.extend(snapshot.finished.iter().cloned());
+            self.records += snapshot.records;
+        }
+        let status = &self.context.status;
+        status.replayed_records.add(status.records_in.get().saturating_sub(self.records));
+        status.records_in.set(self.records);
+        self.reader = Some(reader);
+        Ok(())
+    }
+
+    pub(super) fn command(&mut self, command: TaskCommand) -> Result<()> {
+        match command {
+            TaskCommand::AssignSplit(split) => {
+                self.request = Request::None;
+                self.assigned.push_back(split);
+            }
+            TaskCommand::NoMoreSplits => self.request = Request::NoMoreSplits,
+            TaskCommand::Trigger(checkpoint) => self.triggers.push_back(checkpoint),
+            TaskCommand::Abort(checkpoint) => self.triggers.retain(|trigger| *trigger != checkpoint),
+            TaskCommand::Completed(_) => {}
+            TaskCommand::Pause if self.phase == Phase::Reading => self.phase = Phase::Paused,
+            TaskCommand::Drain if self.phase != Phase::Ended => self.phase = Phase::Ending,
+            TaskCommand::Pause | TaskCommand::Drain => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn step(&mut self, budget: &StepBudget) -> Result<StepOutcome> {
+        let clock = self.context.clock.clone();
+        let status = Arc::clone(&self.context.status);
+        let outcome = run_turns(budget, &clock, &status, || self.turn())?;
+        status.records_in.set(self.records);
+        status.records_out.set(self.chain.records_sent());
+        Ok(outcome)
+    }
+
+    fn turn(&mut self) -> Result<Turn> {
+        let clock = self.context.clock.clone();
+        let mut cx = StepContext { clock: &clock, watermark: Timestamp::MIN };
+        match self.chain.turn(&mut cx)? {
+            ChainTurn::Worked => return Ok(Turn::Worked),
+            ChainTurn::BackPressured => return Ok(self.park(ParkReason::BackPressured, None)),
+            ChainTurn::Clear => {}
+        }
+        if self.take_outputs() {
+            return Ok(Turn::Worked);
+        }
+        if let Some(checkpoint) = self.triggers.front().copied() {
+            return self.barrier(checkpoint, &mut cx);
+        }
+        if self.phase != Phase::Ended && self.chain.flush_due(clock.now(), &mut cx)? {
+            return Ok(Turn::Worked);
+        }
+        match self.phase {
+            Phase::Reading => self.poll(&mut cx),
+            Phase::Paused => self.flush_and_park(ParkReason::Waiting, None, &mut cx),
+            Phase::Ending => self.end(&mut cx),
+            Phase::Ended => Ok(self.park(ParkReason::Finished, None)),
+        }
+    }
+
+    fn take_outputs(&mut self) -> bool {
+        let Some(reader) = &mut self.reader else { return false };
+        let mut taken = false;
+        for port in 0..2 {
+            if let Some(batch) = reader.take_output(port) {
+                if port == 0 {
+                    self.records += batch.len() as u64;
+                }
+                self.chain.enter(port, batch);
+                taken = true;
+            }
+        }
+        taken
+    }
+
+    fn poll(&mut self, cx: &mut StepContext<'_>) -> Result<Turn> {
+        let reader = self.reader.as_mut().expect("I9: a task is opened before its first step");
+        match reader.poll()? {
+            Polled::Ready => {}
+            Polled::SplitFinished(id) => self.finished_splits.push(id),
+            Polled::Pending(at) => {
+                if self.take_outputs() {
+                    self.flushed = 0;
+                    return Ok(Turn::Worked);
+                }
+                return self.flush_and_park(ParkReason::Idle, at, cx);
+            }
+            Polled::NoSplit => return self.next_split(cx),
+        }
+        self.flushed = 0;
+        Ok(Turn::Worked)
+    }
+
+    fn next_split(&mut self, cx: &mut StepContext<'_>) -> Result<Turn> {
+        if let Some(split) = self.assigned.pop_front() {
+            let reader = self.reader.as_mut().expect("I9: a task is opened before its first step");
+            reader.add_split(&split)?;
+            return Ok(Turn::Worked);
+        }
+        match self.request {
+            Request::NoMoreSplits => {
+                self.flushed = 0;
+                self.phase = Phase::Ending;
+                return Ok(Turn::Worked);
+            }
+            Request::Sent => {}
+            Request::None => {
+                self.request = Request::Sent;
+                (self.context.reporter)(TaskEvent::RequestSplit);
+            }
+        }
+        self.flush_and_park(ParkReason::Waiting, None, cx)
+    }
+
+    /// Flushes stages one by one, as the chain allows. Returns whether all are flushed.
+    fn flush_next(&mut self, reason: FlushReason, cx: &mut StepContext<'_>) -> Result<bool> {
+        if self.flushed >= self.chain.len() {
+            return Ok(true);
+        }
+        self.chain.flush_stage(self.flushed, reason, cx)?;
+        self.flushed += 1;
+        Ok(false)
+    }
+
+    fn barrier(&mut self, checkpoint: CheckpointId, cx: &mut StepContext<'_>) -> Result<Turn> {
+        if !self.flush_next(FlushReason::Barrier, cx)? {
+            return Ok(Turn::Worked);
+        }
+        self.flushed = 0;
+        self.triggers.pop_front();
+        let source = SourceSnapshot {
+            splits: self.snapshot_splits()?,
+            finished: self.finished_splits.clone(),
+            records: self.records,
+        };
+        let state = FrozenTask { source: Some(source), tables: HasTables::No, ..FrozenTask::default() };
+        (self.context.reporter)(TaskEvent::Frozen { checkpoint, state, prepare: None });
+        self.context.status.last_checkpoint.set(checkpoint.0);
+        self.chain.broadcast(Control::Barrier(Barrier { checkpoint }));
+        Ok(Turn::Worked)
+    }
+
+    /// The reader's splits and those that it was not given yet (case 30).
+    fn snapshot_splits(&self) -> Result<Vec<Vec<u8>>> {
+        let mut splits = match &self.reader {
+            Some(reader) => reader.snapshot()?,
+            None => Vec::new(),
+        };
+        splits.extend(self.assigned.iter().cloned());
+        Ok(splits)
+    }
+
+    fn end(&mut self, cx: &mut StepContext<'_>) -> Result<Turn> {
+        if !self.flush_next(FlushReason::End, cx)? {
+            return Ok(Turn::Worked);
+        }
+        self.flushed = 0;
+        self.phase = Phase::Ended;
+        self.chain.broadcast(Control::End);
+        (self.context.reporter)(TaskEvent::Ended);
+        Ok(Turn::Worked)
+    }
+
+    fn flush_and_park(
+        &mut self,
+        reason: ParkReason,
+        wake_at: Option<Timestamp>,
+        cx: &mut StepContext<'_>,
+    ) -> Result<Turn> {
+        if !self.flush_next(FlushReason::Park, cx)? {
+            return Ok(Turn::Worked);
+        }
+        self.flushed = 0;
+        self.chain.flush_routers();
+        Ok(self.park(reason, wake_at))
+    }
+
+    fn park(&self, reason: ParkReason, wake_at: Option<Timestamp>) -> Turn {
+        let stages = if self.phase == Phase::Ended { None } else { self.chain.next_processing_time() };
+        Turn::Parked(Park { reason, wake_at: [wake_at, stages].into_iter().flatten().min() })
+    }
+
+    pub(super) fn describe(&self, failure: &mut Failure) {
+        failure.source_position = self.reader.as_ref().and_then(|reader| reader.position());
+        failure.timestamp_ms = self.chain.current_timestamp().map(Timestamp::millis);
+    }
+}
