@@ -227,7 +227,8 @@ impl<R: SourceReader> ErasedReader for TypedReader<R> {
     }
 
     fn poll(&mut self) -> Result<Polled> {
-        self.reader.poll(&mut SourceOutput { records: &mut self.records, dead_letters: &mut self.dead_letters })
+        self.reader
+            .poll(&mut SourceOutput { records: &mut self.records, dead_letters: &mut self.dead_letters })
     }
 
     fn take_output(&mut self, port: usize) -> Option<ErasedBatch> {

@@ -351,7 +351,12 @@ impl<'a> Planner<'a> {
             let consumer = &mut self.vertices[edge.to.0 as usize];
             let first_lane = consumer.inputs.iter().map(|input| input.lanes).sum();
             let lanes = if edge.partitioning == Partitioning::Forward { 1 } else { producers };
-            consumer.inputs.push(VertexInput { edge: index, port: self.edge_ports[index], first_lane, lanes });
+            consumer.inputs.push(VertexInput {
+                edge: index,
+                port: self.edge_ports[index],
+                first_lane,
+                lanes,
+            });
         }
     }
 }

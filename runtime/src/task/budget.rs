@@ -27,9 +27,7 @@ impl StepBudget {
     pub(super) fn is_spent(&self, turns: u32, began: Duration, clock: &Clock) -> bool {
         match self {
             Self::Turns(most) => turns >= *most,
-            Self::Time(most) => {
-                turns % TURNS_PER_LOOK == 0 && clock.elapsed().saturating_sub(began) >= *most
-            }
+            Self::Time(most) => turns % TURNS_PER_LOOK == 0 && clock.elapsed().saturating_sub(began) >= *most,
         }
     }
 

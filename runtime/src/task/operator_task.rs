@@ -446,7 +446,6 @@ impl OperatorTask {
     pub(super) fn describe(&self, failure: &mut Failure) {
         let (key, timestamp) = self.operator.current_element();
         failure.key = key;
-        failure.timestamp_ms =
-            timestamp.or_else(|| self.chain.current_timestamp()).map(Timestamp::millis);
+        failure.timestamp_ms = timestamp.or_else(|| self.chain.current_timestamp()).map(Timestamp::millis);
     }
 }

@@ -56,7 +56,8 @@ impl WatermarkCombiner {
 
     /// Whether every unfinished input is idle, and there is one.
     pub fn is_idle(&self) -> bool {
-        let mut unfinished = self.inputs.iter().filter(|(_, state)| *state != InputState::Finished).peekable();
+        let mut unfinished =
+            self.inputs.iter().filter(|(_, state)| *state != InputState::Finished).peekable();
         unfinished.peek().is_some() && unfinished.all(|(_, state)| *state == InputState::Idle)
     }
 

@@ -67,9 +67,7 @@ impl<T> WatermarkStrategy<T> {
     }
 
     /// A generator of one's own, periodic or punctuated.
-    pub fn custom<G: WatermarkGenerator<T> + 'static>(
-        make: impl Fn() -> G + Send + Sync + 'static,
-    ) -> Self {
+    pub fn custom<G: WatermarkGenerator<T> + 'static>(make: impl Fn() -> G + Send + Sync + 'static) -> Self {
         Self { kind: Kind::Custom(Arc::new(move || Box::new(make()))), idle_after: None }
     }
 
