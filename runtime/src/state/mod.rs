@@ -3,10 +3,22 @@
 //! A subtask owns its tables. At a barrier the tables freeze a version, hand its rows over in slices between
 //! steps, and the store makes them durable off the actor. Figures and layout: ARCHITECTURE.md, "State".
 
+mod aggregate;
+mod codec;
+mod handle;
 mod lease;
 mod registry;
 mod row;
+mod states;
+mod table;
+mod timers;
 
+pub use aggregate::{Aggregate, Reduce, StateValue};
+pub use codec::check_codec;
+pub use handle::{AggregatingState, ListState, MapState, ReducingState, ValueState};
 pub use lease::{SlicePace, StateLease, StateTable, SubmitError};
-pub use registry::StateRegistry;
+pub use registry::{SnapshotMode, StateKind, StateRegistry, StateSpec, TableBudget};
 pub use row::{RowKey, RowRef};
+pub use states::{StateHandle, States};
+pub use table::KeyedTable;
+pub use timers::Timers;

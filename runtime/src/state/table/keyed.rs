@@ -1,0 +1,144 @@
+//! The table by native keys: the cheap path of closures with one value a key, and of windows.
+
+use crate::error::Result;
+use crate::id::CheckpointId;
+use crate::key::{Key, KeyHash};
+use crate::state::StateValue;
+use crate::state::lease::{SlicePace, StateLease, StateTable};
+use crate::state::registry::TableOrigin;
+use crate::state::table::cell::Single;
+use crate::state::table::core::Table;
+use crate::state::table::key::Native;
+
+/// One value of type `V` for each key that a subtask owns.
+///
+/// Every method takes the key's hash (`hash_key`), which a batch carries. A key that isn't in memory is read from
+/// the lease, so reads too need `&mut self` and can fail.
+pub struct KeyedTable<K: Key, V: StateValue> {
+    table: Table<Native<K>, Single<V>>,
+}
+
+impl<K: Key, V: StateValue> KeyedTable<K, V> {
+    pub(crate) fn open(origin: TableOrigin) -> Result<Self> {
+        Ok(Self { table: Table::open(origin)? })
+    }
+
+    /// The value of a key, to be changed; made with `default` where there is none.
+    ///
+    /// # Errors
+    /// If the store can't be read, or a value can't be encoded or decoded.
+    #[inline]
+    pub fn update_or_insert_with(
+        &mut self,
+        hash: KeyHash,
+        key: &K,
+        default: impl FnOnce() -> V,
+    ) -> Result<&mut V> {
+        let at = match self.table.find(hash, key)? {
+            Some(at) => at,
+            None => self.table.insert(hash, key, Single(default()))?,
+        };
+        self.table.touch(at).map(|cell| &mut cell.0)
+    }
+
+    /// The value of a key, to be changed; the default where there is none.
+    ///
+    /// # Errors
+    /// If the store can't be read, or a value can't be encoded or decoded.
+    #[inline]
+    pub fn update_or_default(&mut self, hash: KeyHash, key: &K) -> Result<&mut V>
+    where
+        V: Default,
+    {
+        self.update_or_insert_with(hash, key, V::default)
+    }
+
+    /// The value of a key, to be changed, if there is one.
+    ///
+    /// # Errors
+    /// If the store can't be read, or a value can't be encoded or decoded.
+    #[inline]
+    pub fn update(&mut self, hash: KeyHash, key: &K) -> Result<Option<&mut V>> {
+        match self.table.find(hash, key)? {
+            Some(at) => self.table.touch(at).map(|cell| Some(&mut cell.0)),
+            None => Ok(None),
+        }
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// If the store can't be read, or the value can't be decoded.
+    #[inline]
+    pub fn get(&mut self, hash: KeyHash, key: &K) -> Result<Option<&V>> {
+        Ok(self.table.find(hash, key)?.map(|at| &self.table.cell(at).0))
+    }
+
+    /// Sets the value of a key.
+    ///
+    /// # Errors
+    /// If the store can't be read, or the value before can't be encoded.
+    pub fn insert(&mut self, hash: KeyHash, key: &K, value: V) -> Result<()> {
+        match self.table.find(hash, key)? {
+            Some(at) => self.table.touch(at)?.0 = value,
+            None => {
+                self.table.insert(hash, key, Single(value))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the value of a key and returns it.
+    ///
+    /// # Errors
+    /// If the store can't be read, or the value can't be encoded or decoded.
+    pub fn remove(&mut self, hash: KeyHash, key: &K) -> Result<Option<V>> {
+        match self.table.find(hash, key)? {
+            Some(at) => self.table.remove(at).map(|cell| Some(cell.0)),
+            None => Ok(None),
+        }
+    }
+
+    /// Visits every live entry of the subtask, in memory or not, in the order of hash and encoded key. What is read
+    /// from the store for it isn't kept.
+    ///
+    /// # Errors
+    /// If the store can't be read, or a value can't be decoded, or the first error that `visit` returns.
+    pub fn for_each(&mut self, visit: &mut dyn FnMut(&K, &V) -> Result<()>) -> Result<()> {
+        self.table.for_each(&mut |key, cell| visit(&key.0, &cell.0))
+    }
+
+    /// Fetches into the cache what `prefetch_slot` will read: call it about 24 records ahead.
+    #[inline(always)]
+    pub fn prefetch_segment(&self, hash: KeyHash) {
+        self.table.prefetch_segment(hash);
+    }
+
+    /// Fetches into the cache what a look-up will read: call it about 12 records ahead.
+    #[inline(always)]
+    pub fn prefetch_slot(&self, hash: KeyHash) {
+        self.table.prefetch_slot(hash);
+    }
+}
+
+impl<K: Key, V: StateValue> StateTable for KeyedTable<K, V> {
+    fn freeze(&mut self, checkpoint: CheckpointId) {
+        self.table.freeze(checkpoint);
+    }
+
+    fn encode(&mut self, lease: &dyn StateLease, pace: SlicePace) -> Result<bool> {
+        self.table.encode(lease, pace)
+    }
+
+    fn on_durable(&mut self, checkpoint: CheckpointId) {
+        self.table.on_durable(checkpoint);
+    }
+
+    fn entries(&self) -> usize {
+        self.table.entries()
+    }
+
+    fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+}
