@@ -9,6 +9,7 @@ mod handle;
 mod lease;
 mod registry;
 mod row;
+mod run;
 mod states;
 mod table;
 mod timers;
@@ -19,6 +20,7 @@ pub use handle::{AggregatingState, ListState, MapState, ReducingState, ValueStat
 pub use lease::{SlicePace, StateLease, StateTable, SubmitError};
 pub use registry::{SnapshotMode, StateKind, StateRegistry, StateSpec, TableBudget};
 pub use row::{RowKey, RowRef};
+pub use run::{BLOCK_TARGET, Block, CHUNK_TARGET, Chunk, RUN_VERSION, RunBuilder};
 pub use states::{StateHandle, States};
 pub use table::KeyedTable;
 pub use timers::Timers;
