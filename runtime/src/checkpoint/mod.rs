@@ -1,1 +1,5 @@
-//! checkpoint: being written.
+//! The checkpoint protocol's pure parts and what a checkpoint is on disk: the manifest, its storage, the state directory.
+
+pub mod manifest;
+pub mod run_dir;
+pub mod storage;

@@ -11,6 +11,7 @@ mod registry;
 mod row;
 mod run;
 mod states;
+mod store;
 mod table;
 mod timers;
 
@@ -22,5 +23,6 @@ pub use registry::{SnapshotMode, StateKind, StateRegistry, StateSpec, TableBudge
 pub use row::{RowKey, RowRef};
 pub use run::{BLOCK_TARGET, Block, CHUNK_TARGET, Chunk, RUN_VERSION, RunBuilder};
 pub use states::{StateHandle, States};
+pub use store::{RestorePoint, RunId, RunRef, RunRefs};
 pub use table::KeyedTable;
 pub use timers::Timers;

@@ -1,0 +1,110 @@
+//! A checkpoint exists wholly or not at all, and none is ever skipped.
+
+use super::super::manifest::tests::sample;
+use super::*;
+use crate::files::{FaultyFiles, remove_tree};
+
+const DIRECTORY: &str = "/state/checkpoints";
+
+fn open(files: &FaultyFiles) -> Result<CheckpointStorage> {
+    CheckpointStorage::open(Arc::new(files.clone()), Path::new(DIRECTORY), Lineage(7))
+}
+
+fn ids(ids: &[u64]) -> Vec<CheckpointId> {
+    ids.iter().copied().map(CheckpointId).collect()
+}
+
+#[test]
+fn the_newest_are_retained_and_listed() -> Result<()> {
+    let files = FaultyFiles::new();
+    let storage = open(&files)?;
+    assert_eq!(storage.latest()?, None);
+    for checkpoint in [9, 10, 11] {
+        storage.publish(&sample(checkpoint))?;
+    }
+    assert_eq!(storage.retain(2)?, ids(&[10, 11]));
+    assert_eq!(storage.list()?, ids(&[10, 11]));
+    assert_eq!(storage.latest()?, Some(sample(11)));
+    assert_eq!(storage.retain(0)?, ids(&[11]), "one always stays");
+    remove_tree(&files, Path::new(DIRECTORY))
+}
+
+#[test]
+fn a_damaged_newest_checkpoint_is_an_error_that_names_it_and_never_an_older_one_case_63() -> Result<()> {
+    let files = FaultyFiles::new();
+    let storage = open(&files)?;
+    storage.publish(&sample(1))?;
+    storage.publish(&sample(2))?;
+    files.flip(&storage.path_of(CheckpointId(2)), 40, 1)?;
+    let error = storage.latest().expect_err("damaged");
+    assert!(error.to_string().contains("00000000000000000002.manifest is damaged"), "{error}");
+    assert_eq!(storage.list()?, ids(&[1, 2]));
+    Ok(())
+}
+
+#[test]
+fn a_passing_read_error_skips_and_deletes_nothing_case_13() -> Result<()> {
+    let files = FaultyFiles::new();
+    let storage = open(&files)?;
+    storage.publish(&sample(1))?;
+    storage.publish(&sample(2))?;
+    for failing in 1..4 {
+        files.fail_reads(failing);
+        assert!(storage.latest().is_err());
+        assert!(failing < 2 || open(&files).is_err() || storage.retain(1).is_err());
+        files.heal();
+        assert_eq!(storage.latest()?, Some(sample(2)));
+        assert_eq!(storage.list()?, ids(&[1, 2]));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_manifest_of_another_run_is_refused() -> Result<()> {
+    let files = FaultyFiles::new();
+    let other = CheckpointStorage::open(Arc::new(files.clone()), Path::new(DIRECTORY), Lineage(8))?;
+    let theirs = Manifest { lineage: Lineage(8), ..sample(1) };
+    other.publish(&theirs)?;
+    assert!(matches!(open(&files)?.latest(), Err(Error::StateDir { .. })));
+    assert!(matches!(open(&files)?.publish(&theirs), Err(Error::StateDir { .. })));
+    Ok(())
+}
+
+#[test]
+fn after_a_crash_anywhere_twice_the_newest_is_one_that_was_begun_and_none_is_lost_cases_58_66() -> Result<()>
+{
+    let run = |files: &FaultyFiles, published: &mut u64| -> Result<()> {
+        let storage = open(files)?;
+        for checkpoint in 1..=3 {
+            storage.publish(&sample(checkpoint))?;
+            *published = checkpoint;
+            storage.retain(2)?;
+        }
+        Ok(())
+    };
+    let whole = FaultyFiles::new();
+    run(&whole, &mut 0)?;
+    for at in 0..whole.operations() {
+        for seed in 0..12 {
+            let files = FaultyFiles::new();
+            files.crash_at(at);
+            let mut published = 0;
+            assert!(run(&files, &mut published).is_err());
+            files.crash(seed);
+            // The second crash hits the clean-up of the first.
+            files.crash_at(files.operations() + seed % 4);
+            let _ = open(&files).and_then(|storage| storage.retain(2));
+            files.crash(seed + 1);
+            let storage = open(&files)?;
+            let newest = storage.latest()?.map_or(0, |manifest| manifest.checkpoint.0);
+            assert!(
+                newest == published || newest == published + 1,
+                "crash at {at}, seed {seed}: {published} was published, {newest} is found"
+            );
+            assert_eq!(storage.all()?.len(), storage.list()?.len());
+            let left = files.list(Path::new(DIRECTORY))?;
+            assert!(left.iter().all(|entry| !entry.name.ends_with(TEMPORARY_SUFFIX)), "{left:?}");
+        }
+    }
+    Ok(())
+}
