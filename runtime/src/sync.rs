@@ -1,13 +1,15 @@
 //! The primitives that hand-made concurrency is built of: std's, or loom's under `--cfg tidegate_loom`.
+//!
+//! `Arc` is std's in both: what is modelled is who sees which write and who is woken, not who frees last.
 
 #[cfg(tidegate_loom)]
 pub(crate) use loom::sync::{
-    Arc, Mutex, MutexGuard,
+    Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 #[cfg(not(tidegate_loom))]
 pub(crate) use std::sync::{
-    Arc, Mutex, MutexGuard,
+    Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 

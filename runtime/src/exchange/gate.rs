@@ -1,11 +1,12 @@
 //! A consumer's gate: a lane for each producer, credits in bytes for all of them together, and the ready list.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::element::Element;
 use crate::exchange::Wakeup;
 use crate::id::LaneId;
-use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, lock};
+use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 
 /// The input side of one subtask, shared with its producers; locked once a batch.
 ///

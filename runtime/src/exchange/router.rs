@@ -1,10 +1,11 @@
 //! Routers: the end of an edge at its producer, where records are divided among the consumers' gates.
 
+use std::sync::Arc;
+
 use crate::element::{Barrier, Batch, Element, ErasedBatch, Record};
 use crate::exchange::{Gate, Refused, Wakeup};
 use crate::id::LaneId;
 use crate::key::{KeyGroups, KeyHash};
-use crate::sync::Arc;
 
 /// How an edge divides records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! Tells a parked subtask that there is work, with one message however many reasons there are.
 
-use crate::sync::{Arc, AtomicBool, Ordering};
+use std::sync::Arc;
+
+use crate::sync::{AtomicBool, Ordering};
 
 /// A handle that any thread may use to have a subtask make a step.
 ///
