@@ -97,15 +97,24 @@ pub fn typed_router<T: Record>(
     Box::new(WholeRouter { lanes: lanes::<T>(targets), whole, producer, records_sent: 0 })
 }
 
+/// Batches routed after which an incomplete one is sent too: a destination that gets few records must not keep its
+/// watermark back while the producer is too busy to park.
+const HELD_ROUTES_MAX: u32 = 64;
+
 /// A destination: its gate, what is being filled and what was refused.
 struct Lane<T> {
     target: Target,
     filling: Batch<T>,
+    /// Batches routed since the one being filled was begun.
+    held_routes: u32,
     refused: Option<Element>,
 }
 
 fn lanes<T>(targets: Vec<Target>) -> Vec<Lane<T>> {
-    targets.into_iter().map(|target| Lane { target, filling: Batch::default(), refused: None }).collect()
+    targets
+        .into_iter()
+        .map(|target| Lane { target, filling: Batch::default(), held_routes: 0, refused: None })
+        .collect()
 }
 
 impl<T: Record> Lane<T> {
@@ -126,8 +135,17 @@ impl<T: Record> Lane<T> {
         }
     }
 
+    /// After a batch was routed: sends what is full, or was held back for long.
+    fn send_due(&mut self, producer: &Wakeup) {
+        self.held_routes = if self.filling.is_empty() { 0 } else { self.held_routes + 1 };
+        if self.filling.len() >= self.target.gate.batch_records() || self.held_routes >= HELD_ROUTES_MAX {
+            self.send_filling(producer);
+        }
+    }
+
     fn send_filling(&mut self, producer: &Wakeup) {
         if self.refused.is_none() && !self.filling.is_empty() {
+            self.held_routes = 0;
             let batch = ErasedBatch::new(take_sized(&mut self.filling));
             self.send(Element::Batch(batch), producer);
         }
@@ -182,9 +200,6 @@ impl<T: Record> WholeRouter<T> {
             return;
         }
         append(&mut lane.filling, batch.into_typed());
-        if lane.filling.len() >= limit {
-            lane.send_filling(producer);
-        }
     }
 }
 
@@ -212,6 +227,7 @@ impl<T: Record> Router for WholeRouter<T> {
             }
             Whole::Rebalance(_) => Self::append(&mut self.lanes[0], batch, &self.producer),
         }
+        self.lanes.iter_mut().for_each(|lane| lane.send_due(&self.producer));
         routed(&self.lanes)
     }
 
@@ -286,14 +302,6 @@ impl<T: Record> HashRouter<T> {
             bounds.partition_point(|bound| *bound <= hash)
         }
     }
-
-    fn send_full(&mut self) {
-        for lane in &mut self.lanes {
-            if lane.filling.len() >= lane.target.gate.batch_records() {
-                lane.send_filling(&self.producer);
-            }
-        }
-    }
 }
 
 impl<T: Record> Router for HashRouter<T> {
@@ -317,13 +325,12 @@ impl<T: Record> Router for HashRouter<T> {
         for at in watermarks {
             self.lanes.iter_mut().for_each(|lane| lane.filling.push_watermark(at.watermark));
         }
-        self.send_full();
+        self.lanes.iter_mut().for_each(|lane| lane.send_due(&self.producer));
         routed(&self.lanes)
     }
 
     fn retry(&mut self) -> Routed {
         self.lanes.iter_mut().for_each(|lane| lane.retry(&self.producer));
-        self.send_full();
         routed(&self.lanes)
     }
 

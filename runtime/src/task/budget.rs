@@ -27,7 +27,9 @@ impl StepBudget {
     pub(super) fn is_spent(&self, turns: u32, began: Duration, clock: &Clock) -> bool {
         match self {
             Self::Turns(most) => turns >= *most,
-            Self::Time(most) => turns % TURNS_PER_LOOK == 0 && clock.elapsed().saturating_sub(began) >= *most,
+            Self::Time(most) => {
+                turns.is_multiple_of(TURNS_PER_LOOK) && clock.elapsed().saturating_sub(began) >= *most
+            }
         }
     }
 

@@ -31,6 +31,19 @@ pub struct Chain {
     nodes: Vec<Node>,
     /// For each output port of the root, the nodes that take it.
     entries: Vec<Arc<[usize]>>,
+    /// A flush of all stages that is under way, and the position that comes next.
+    flushing: Option<(FlushReason, usize)>,
+    /// Whether a stage fell idle: said downstream once what it emitted before has gone.
+    has_fallen_idle: bool,
+}
+
+/// Whether all stages are flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flushed {
+    /// They are, and nothing has come in since the first of them was.
+    All,
+    /// Not yet: the output of one must go on first.
+    Partly,
 }
 
 /// What there was to do.
@@ -54,15 +67,14 @@ impl Chain {
         Self {
             nodes: nodes.into_iter().map(node).collect(),
             entries: entries.into_iter().map(Into::into).collect(),
+            flushing: None,
+            has_fallen_idle: false,
         }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.nodes.len()
     }
 
     /// Gives a batch of the root's output `port` to the nodes that take it. Only when the chain is clear.
     pub(super) fn enter(&mut self, port: usize, batch: ErasedBatch) {
+        self.flushing = None;
         if let Some(targets) = self.entries.get(port).cloned() {
             self.give(&targets, batch);
         }
@@ -105,29 +117,47 @@ impl Chain {
                 return Ok(ChainTurn::Worked);
             }
         }
+        if std::mem::take(&mut self.has_fallen_idle) {
+            self.settle_idle();
+        }
         Ok(ChainTurn::Clear)
     }
 
-    /// Flushes the node at `position`; the chain is clear.
-    pub(super) fn flush_stage(
+    /// Flushes the stages in order, up to one that emits something. Call it, whenever the chain is clear, until all
+    /// are flushed; it starts again at the first stage when something came in, or when the reason changes.
+    pub(super) fn flush(&mut self, reason: FlushReason, cx: &mut StepContext<'_>) -> Result<Flushed> {
+        let first = self.flushing.filter(|(of, _)| *of == reason).map_or(0, |(_, next)| next);
+        for position in first..self.nodes.len() {
+            if self.flush_stage(position, reason, cx)? == Flushed::Partly {
+                self.flushing = Some((reason, position + 1));
+                return Ok(Flushed::Partly);
+            }
+        }
+        self.flushing = None;
+        Ok(Flushed::All)
+    }
+
+    /// Flushes the node at `position`; the chain is clear. Returns whether there is nothing to pass on.
+    fn flush_stage(
         &mut self,
         position: usize,
         reason: FlushReason,
         cx: &mut StepContext<'_>,
-    ) -> Result<()> {
-        if let Node::Stage { stage, .. } = &mut self.nodes[position] {
-            let output = stage.flush(reason, cx)?;
-            self.pass_on(position, output);
-        }
-        Ok(())
+    ) -> Result<Flushed> {
+        let Node::Stage { stage, .. } = &mut self.nodes[position] else { return Ok(Flushed::All) };
+        let output = stage.flush(reason, cx)?;
+        let is_silent = output.is_none();
+        self.pass_on(position, output);
+        Ok(if is_silent && !self.has_fallen_idle { Flushed::All } else { Flushed::Partly })
     }
 
-    /// Flushes every stage whose time has come. Returns whether there was one.
+    /// Flushes the first stage whose time has come. Returns whether there was one.
     pub(super) fn flush_due(&mut self, now: Timestamp, cx: &mut StepContext<'_>) -> Result<bool> {
         for position in 0..self.nodes.len() {
             if let Node::Stage { stage, .. } = &self.nodes[position]
                 && stage.next_processing_time().is_some_and(|due| due <= now)
             {
+                self.flushing = None;
                 self.flush_stage(position, FlushReason::Time, cx)?;
                 return Ok(true);
             }
@@ -135,24 +165,31 @@ impl Chain {
         Ok(false)
     }
 
-    /// Hands a stage's output on, with the change of its idleness before or after it.
+    /// Hands a stage's output on. That it is active again goes before it; that it fell idle goes once all that it
+    /// emitted has passed the stages below.
     fn pass_on(&mut self, position: usize, output: Option<ErasedBatch>) {
         let Node::Stage { stage, next, was_idle } = &mut self.nodes[position] else { return };
         let is_idle = stage.is_idle();
-        let change = match (std::mem::replace(was_idle, is_idle), is_idle) {
-            (true, false) => Some(Control::Active),
-            (false, true) => Some(Control::Idle),
-            _ => None,
-        };
+        self.has_fallen_idle |= is_idle && !*was_idle;
+        let is_back = *was_idle && !is_idle;
         let next = Arc::clone(next);
-        if change == Some(Control::Active) {
+        if is_back {
+            *was_idle = false;
             self.broadcast_below(&next, Control::Active);
         }
         if let Some(batch) = output {
             self.give(&next, batch);
         }
-        if change == Some(Control::Idle) {
-            self.broadcast_below(&next, Control::Idle);
+    }
+
+    fn settle_idle(&mut self) {
+        for position in 0..self.nodes.len() {
+            let Node::Stage { stage, next, was_idle } = &mut self.nodes[position] else { continue };
+            if !*was_idle && stage.is_idle() {
+                *was_idle = true;
+                let next = Arc::clone(next);
+                self.broadcast_below(&next, Control::Idle);
+            }
         }
     }
 
@@ -172,12 +209,17 @@ impl Chain {
     }
 
     /// Sends incomplete batches; the subtask is about to park.
-    pub(super) fn flush_routers(&mut self) {
+    pub(super) fn flush_routers(&mut self) -> Routed {
+        let mut all = Routed::Ready;
         for node in &mut self.nodes {
             if let Node::Router { router, routed } = node {
                 *routed = router.flush();
+                if *routed == Routed::BackPressured {
+                    all = Routed::BackPressured;
+                }
             }
         }
+        all
     }
 
     /// Sends a control element to every destination of every output, in one step (I6).

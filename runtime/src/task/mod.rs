@@ -240,7 +240,7 @@ fn run_turns(
     mut turn: impl FnMut() -> Result<Turn>,
 ) -> Result<StepOutcome> {
     let began = clock.elapsed();
-    status.step_began_ns.set(nanos(began) + 1);
+    let under_way = UnderWay::begin(status, began);
     let mut turns = 0;
     let outcome = loop {
         match turn()? {
@@ -252,13 +252,29 @@ fn run_turns(
         }
     };
     let took = clock.elapsed().saturating_sub(began);
-    status.step_began_ns.set(0);
+    drop(under_way);
     status.steps.add(1);
     status.busy_ns.add(nanos(took));
     if budget.is_overshot(took) {
         status.overshoots.add(1);
     }
     Ok(outcome)
+}
+
+/// A step as the watchdog sees it; it is over when this is dropped, by an error or a panic too.
+struct UnderWay<'a>(&'a SubtaskStatus);
+
+impl<'a> UnderWay<'a> {
+    fn begin(status: &'a SubtaskStatus, at: std::time::Duration) -> Self {
+        status.step_began_ns.set(nanos(at) + 1);
+        Self(status)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.step_began_ns.set(0);
+    }
 }
 
 fn nanos(duration: std::time::Duration) -> u64 {

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::chain::ChainTurn;
+use super::chain::{ChainTurn, Flushed};
 use super::snapshot::Sliced;
 use super::{
     Aligned, Alignment, Chain, FrozenTask, Park, ParkReason, Restore, StepBudget, StepOutcome,
@@ -11,13 +12,13 @@ use super::{
 };
 use crate::element::{Barrier, Element, ErasedBatch, WatermarkAt};
 use crate::error::{Failure, Result};
-use crate::exchange::{Control, Gate};
+use crate::exchange::{Control, Gate, Routed};
 use crate::id::{CheckpointId, LaneId};
 use crate::operator::{FlushReason, OpenContext, Operator, Progress, StepContext};
 use crate::output::OUTPUT_RECORDS_MAX;
 use crate::sink::Committer;
 use crate::state::StateRegistry;
-use crate::time::{InputState, Timestamp, WatermarkCombiner, millis};
+use crate::time::{Clock, InputState, Timestamp, WatermarkCombiner};
 
 /// Longest that one call of user code over several records should take, in nanoseconds.
 const CALL_NS: u64 = 250_000;
@@ -25,6 +26,8 @@ const CALL_NS: u64 = 250_000;
 const BATCH_NS: u64 = 1_000_000;
 /// Slices of a snapshot made in a row without input before a pause: the store's queue may be full.
 const IDLE_SLICES: u32 = 16;
+/// That pause.
+const SLICES_PAUSE: Duration = Duration::from_millis(1);
 
 /// What a subtask with inputs is made of.
 pub struct OperatorParts {
@@ -55,8 +58,6 @@ pub struct OperatorTask {
     work: Work,
     /// A combined watermark that is not done firing.
     firing: Option<Timestamp>,
-    /// The next node to flush, for a barrier, the end or a park.
-    flushed: usize,
     /// A batch was processed since the last slice of a snapshot.
     slice_due: SliceDue,
     /// Slices made in a row with no input between.
@@ -119,7 +120,6 @@ impl OperatorTask {
             snapshots: parts.snapshots,
             work: Work::None,
             firing: None,
-            flushed: 0,
             slice_due: SliceDue::Now,
             idle_slices: 0,
             pace: Pace::default(),
@@ -207,7 +207,7 @@ impl OperatorTask {
             ChainTurn::Worked => return Ok(Turn::Worked),
             ChainTurn::BackPressured => {
                 self.snapshots.slice(self.operator.as_mut())?;
-                return Ok(self.park(ParkReason::BackPressured));
+                return Ok(self.park(ParkReason::BackPressured, cx.clock));
             }
             ChainTurn::Clear => {}
         }
@@ -255,7 +255,8 @@ impl OperatorTask {
             self.snapshots.slice(self.operator.as_mut())?;
             return Ok(Turn::Worked);
         }
-        if self.operator.next_processing_time().is_some() || self.chain.next_processing_time().is_some() {
+        // After the end nothing may be emitted: what was due later is not.
+        if !matches!(self.work, Work::Ended) && self.next_processing_time().is_some() {
             let now = cx.clock.now();
             if self.operator.next_processing_time().is_some_and(|due| due <= now) {
                 self.work = Work::ProcessingTime(now);
@@ -267,7 +268,7 @@ impl OperatorTask {
         }
         match self.input.gate.take() {
             Some((lane, element)) => {
-                self.flushed = 0;
+                self.idle_slices = 0;
                 self.on_element(lane, element);
                 Ok(Turn::Worked)
             }
@@ -287,9 +288,7 @@ impl OperatorTask {
 
     fn on_batch(&mut self, lane: LaneId, batch: ErasedBatch) {
         let len = batch.len();
-        if len > 0 {
-            self.pace.record_bytes = batch.bytes() / len;
-        }
+        self.pace.record_bytes = batch.bytes().checked_div(len).unwrap_or(self.pace.record_bytes);
         self.pace.records += len as u64;
         self.context.status.records_in.add(len as u64);
         self.context.status.batches_in.add(1);
@@ -351,24 +350,14 @@ impl OperatorTask {
         Ok(Turn::Worked)
     }
 
-    fn flush_next(&mut self, reason: FlushReason, cx: &mut StepContext<'_>) -> Result<bool> {
-        if self.flushed >= self.chain.len() {
-            return Ok(true);
-        }
-        self.chain.flush_stage(self.flushed, reason, cx)?;
-        self.flushed += 1;
-        Ok(false)
-    }
-
     fn barrier(&mut self, checkpoint: CheckpointId, cx: &mut StepContext<'_>) -> Result<Turn> {
         // One version is handed over before the next is frozen.
         if self.snapshots.is_encoding() && self.snapshots.slice(self.operator.as_mut())? == Sliced::More {
+            return Ok(self.pause_slices(cx));
+        }
+        if self.chain.flush(FlushReason::Barrier, cx)? == Flushed::Partly {
             return Ok(Turn::Worked);
         }
-        if !self.flush_next(FlushReason::Barrier, cx)? {
-            return Ok(Turn::Worked);
-        }
-        self.flushed = 0;
         let frozen = self.operator.freeze(checkpoint)?;
         let tables = self.snapshots.freeze(self.operator.as_mut(), checkpoint);
         let state = FrozenTask {
@@ -387,7 +376,6 @@ impl OperatorTask {
 
     fn end_of_input(&mut self, port: usize, cx: &mut StepContext<'_>) -> Result<Turn> {
         if self.operator.on_end_of_input(port, cx)? == Progress::Done {
-            self.flushed = 0;
             self.work = if self.has_ended() { Work::End } else { Work::None };
         }
         Ok(Turn::Worked)
@@ -403,10 +391,9 @@ impl OperatorTask {
     }
 
     fn end(&mut self, cx: &mut StepContext<'_>) -> Result<Turn> {
-        if !self.flush_next(FlushReason::End, cx)? {
+        if self.chain.flush(FlushReason::End, cx)? == Flushed::Partly {
             return Ok(Turn::Worked);
         }
-        self.flushed = 0;
         self.work = Work::Ended;
         self.chain.broadcast(Control::End);
         (self.context.reporter)(TaskEvent::Ended);
@@ -415,32 +402,46 @@ impl OperatorTask {
 
     /// Nothing to take: goes on with a snapshot, sends what is incomplete, then parks.
     fn nothing(&mut self, cx: &mut StepContext<'_>) -> Result<Turn> {
-        if !self.flush_next(FlushReason::Park, cx)? {
+        let has_ended = matches!(self.work, Work::Ended);
+        if !has_ended && self.chain.flush(FlushReason::Park, cx)? == Flushed::Partly {
             return Ok(Turn::Worked);
         }
-        self.chain.flush_routers();
-        self.flushed = 0;
+        let routed = self.chain.flush_routers();
         if self.snapshots.is_encoding() && self.snapshots.slice(self.operator.as_mut())? == Sliced::More {
-            self.idle_slices += 1;
-            if self.idle_slices % IDLE_SLICES != 0 {
-                return Ok(Turn::Worked);
-            }
-            let Turn::Parked(mut park) = self.park(ParkReason::Waiting) else { return Ok(Turn::Worked) };
-            let soon = cx.clock.now() + millis(1);
-            park.wake_at = Some(park.wake_at.map_or(soon, |at| at.min(soon)));
-            return Ok(Turn::Parked(park));
+            return Ok(self.pause_slices(cx));
         }
         let reason = match self.work {
+            _ if routed == Routed::BackPressured => ParkReason::BackPressured,
             Work::Ended => ParkReason::Finished,
             _ if self.input.alignment.current().is_some() => ParkReason::Aligning,
             _ => ParkReason::Idle,
         };
-        Ok(self.park(reason))
+        Ok(self.park(reason, cx.clock))
     }
 
-    fn park(&self, reason: ParkReason) -> Turn {
+    /// After a slice with nothing else to do: goes on, or pauses now and then, because the store's queue may be full.
+    fn pause_slices(&mut self, cx: &StepContext<'_>) -> Turn {
+        self.idle_slices += 1;
+        if self.idle_slices.is_multiple_of(IDLE_SLICES) {
+            self.park(ParkReason::Waiting, cx.clock)
+        } else {
+            Turn::Worked
+        }
+    }
+
+    fn next_processing_time(&self) -> Option<Timestamp> {
+        if matches!(self.work, Work::Ended) {
+            return None;
+        }
         let times = [self.operator.next_processing_time(), self.chain.next_processing_time()];
-        Turn::Parked(Park { reason, wake_at: times.into_iter().flatten().min() })
+        times.into_iter().flatten().min()
+    }
+
+    /// Parks until a wake-up, until something is due, or for a moment while a snapshot is not handed over.
+    fn park(&self, reason: ParkReason, clock: &Clock) -> Turn {
+        let soon = self.snapshots.is_encoding().then(|| clock.now() + SLICES_PAUSE);
+        let wake_at = [soon, self.next_processing_time()].into_iter().flatten().min();
+        Turn::Parked(Park { reason, wake_at })
     }
 
     pub(super) fn describe(&self, failure: &mut Failure) {

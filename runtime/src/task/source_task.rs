@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::ChainTurn;
+use super::chain::{ChainTurn, Flushed};
 use super::{
     Chain, FrozenTask, HasTables, Park, ParkReason, Restore, StepBudget, StepOutcome, TaskCommand,
     TaskContext, TaskEvent, Turn, run_turns,
 };
 use crate::element::Barrier;
 use crate::error::{Failure, Result};
-use crate::exchange::Control;
+use crate::exchange::{Control, Routed};
 use crate::id::CheckpointId;
 use crate::operator::{FlushReason, StepContext};
 use crate::source::{ErasedReader, ErasedSource, Polled, ReaderContext};
@@ -52,8 +52,6 @@ pub struct SourceTask {
     phase: Phase,
     /// Triggered and not yet taken, in order.
     triggers: VecDeque<CheckpointId>,
-    /// The next node to flush, for a barrier, the end or a park.
-    flushed: usize,
 }
 
 /// Whether another split is on its way.
@@ -86,7 +84,6 @@ impl SourceTask {
             records: 0,
             phase: Phase::Reading,
             triggers: VecDeque::new(),
-            flushed: 0,
         }
     }
 
@@ -185,14 +182,12 @@ impl SourceTask {
             Polled::SplitFinished(id) => self.finished_splits.push(id),
             Polled::Pending(at) => {
                 if self.take_outputs() {
-                    self.flushed = 0;
                     return Ok(Turn::Worked);
                 }
                 return self.flush_and_park(ParkReason::Idle, at, cx);
             }
             Polled::NoSplit => return self.next_split(cx),
         }
-        self.flushed = 0;
         Ok(Turn::Worked)
     }
 
@@ -204,7 +199,6 @@ impl SourceTask {
         }
         match self.request {
             Request::NoMoreSplits => {
-                self.flushed = 0;
                 self.phase = Phase::Ending;
                 return Ok(Turn::Worked);
             }
@@ -217,28 +211,22 @@ impl SourceTask {
         self.flush_and_park(ParkReason::Waiting, None, cx)
     }
 
-    /// Flushes stages one by one, as the chain allows. Returns whether all are flushed.
-    fn flush_next(&mut self, reason: FlushReason, cx: &mut StepContext<'_>) -> Result<bool> {
-        if self.flushed >= self.chain.len() {
-            return Ok(true);
-        }
-        self.chain.flush_stage(self.flushed, reason, cx)?;
-        self.flushed += 1;
-        Ok(false)
-    }
-
     fn barrier(&mut self, checkpoint: CheckpointId, cx: &mut StepContext<'_>) -> Result<Turn> {
-        if !self.flush_next(FlushReason::Barrier, cx)? {
+        if self.chain.flush(FlushReason::Barrier, cx)? == Flushed::Partly {
             return Ok(Turn::Worked);
         }
-        self.flushed = 0;
         self.triggers.pop_front();
         let source = SourceSnapshot {
             splits: self.snapshot_splits()?,
             finished: self.finished_splits.clone(),
             records: self.records,
         };
-        let state = FrozenTask { source: Some(source), tables: HasTables::No, ..FrozenTask::default() };
+        let state = FrozenTask {
+            operator_state: Vec::new(),
+            source: Some(source),
+            watermark: Timestamp::MIN,
+            tables: HasTables::No,
+        };
         (self.context.reporter)(TaskEvent::Frozen { checkpoint, state, prepare: None });
         self.context.status.last_checkpoint.set(checkpoint.0);
         self.chain.broadcast(Control::Barrier(Barrier { checkpoint }));
@@ -256,10 +244,9 @@ impl SourceTask {
     }
 
     fn end(&mut self, cx: &mut StepContext<'_>) -> Result<Turn> {
-        if !self.flush_next(FlushReason::End, cx)? {
+        if self.chain.flush(FlushReason::End, cx)? == Flushed::Partly {
             return Ok(Turn::Worked);
         }
-        self.flushed = 0;
         self.phase = Phase::Ended;
         self.chain.broadcast(Control::End);
         (self.context.reporter)(TaskEvent::Ended);
@@ -272,11 +259,11 @@ impl SourceTask {
         wake_at: Option<Timestamp>,
         cx: &mut StepContext<'_>,
     ) -> Result<Turn> {
-        if !self.flush_next(FlushReason::Park, cx)? {
+        if self.chain.flush(FlushReason::Park, cx)? == Flushed::Partly {
             return Ok(Turn::Worked);
         }
-        self.flushed = 0;
-        self.chain.flush_routers();
+        let routed = self.chain.flush_routers();
+        let reason = if routed == Routed::BackPressured { ParkReason::BackPressured } else { reason };
         Ok(self.park(reason, wake_at))
     }
 
