@@ -1,0 +1,150 @@
+//! What each command asks the job, and how its answer is printed.
+
+use std::io::Write;
+use std::time::Duration;
+
+use serde::Serialize;
+use tidegate_runtime::time::Clock;
+
+use crate::cli::arguments::{Format, KillArguments, StopArguments, TopologyArguments};
+use crate::cli::client::{AskError, Client, Method, query_value};
+use crate::cli::discovery::Found;
+use crate::cli::error::CommandError;
+use crate::cli::render;
+use crate::cli::run::Screen;
+use crate::cli::watch::{self, pause};
+use crate::control_file::ControlFile;
+use crate::protocol::{Checkpoints, Done, ErrorBody, JobIdentity, Picture, Versioned, route};
+use crate::topology::CheckpointRecord;
+
+const STOP_POLL: Duration = Duration::from_millis(50); // a stopped job is noticed within the blink of an eye
+
+/// One command against one job.
+pub(crate) struct Session<'a> {
+    pub(crate) client: Client,
+    pub(crate) found: &'a Found,
+    pub(crate) timeout: Duration,
+    pub(crate) screen: Screen,
+    pub(crate) out: &'a mut dyn Write,
+}
+
+impl Session<'_> {
+    pub(crate) fn topology(&mut self, arguments: &TopologyArguments) -> Result<(), CommandError> {
+        if arguments.watch {
+            return watch::watch(self, arguments);
+        }
+        let picture = self.ask_topology()?;
+        self.print_topology(&picture, arguments)
+    }
+
+    pub(crate) fn ask_topology(&self) -> Result<Picture, AskError> {
+        self.client.ask(Method::Get, route::TOPOLOGY)
+    }
+
+    pub(crate) fn print_topology(
+        &mut self,
+        picture: &Picture,
+        arguments: &TopologyArguments,
+    ) -> Result<(), CommandError> {
+        if arguments.format.json {
+            return print_json(self.out, &Versioned::new(picture));
+        }
+        let text = if arguments.dot { render::dot(&picture.topology) } else { render::tree(picture) };
+        self.out.write_all(text.as_bytes())?;
+        Ok(())
+    }
+
+    pub(crate) fn checkpoints(&mut self, format: Format) -> Result<(), CommandError> {
+        let answer: Checkpoints = self.client.ask(Method::Get, route::CHECKPOINTS)?;
+        if format.json {
+            return print_json(self.out, &Versioned::new(answer));
+        }
+        self.out.write_all(render::checkpoints(&answer.checkpoints).as_bytes())?;
+        Ok(())
+    }
+
+    pub(crate) fn checkpoint(&mut self, format: Format) -> Result<(), CommandError> {
+        let report: CheckpointRecord = self.client.ask(Method::Post, route::CHECKPOINT)?;
+        if format.json {
+            return print_json(self.out, &Versioned::new(report));
+        }
+        self.out.write_all(render::completed(&report).as_bytes())?;
+        Ok(())
+    }
+
+    pub(crate) fn kill(&mut self, arguments: &KillArguments) -> Result<(), CommandError> {
+        let target = format!("{}?actor={}", route::KILL, query_value(&arguments.actor));
+        let Done { done: actor } = self.client.ask(Method::Post, &target)?;
+        if arguments.format.json {
+            return print_json(self.out, &Versioned::new(Killed { killed: actor }));
+        }
+        writeln!(self.out, "killed {actor}")?;
+        Ok(())
+    }
+
+    pub(crate) fn stop(&mut self, arguments: &StopArguments) -> Result<(), CommandError> {
+        let target = format!("{}?drain={}", route::STOP, arguments.drain);
+        match self.client.ask::<Done>(Method::Post, &target) {
+            Ok(_) => {}
+            // So fast that the answer was lost with the endpoint: what counts is that the job took its file away.
+            Err(AskError::Absent(_)) if !ControlFile::path_in(&self.found.state_dir).exists() => {}
+            Err(error) => return Err(error.into()),
+        }
+        if !arguments.no_wait {
+            self.wait_for_end()?;
+        }
+        let state = if arguments.no_wait { "stopping" } else { "stopped" };
+        let job = &self.found.file.job;
+        if arguments.format.json {
+            let drain = arguments.drain;
+            return print_json(self.out, &Versioned::new(Stopped { job: job.clone(), state, drain }));
+        }
+        let after = match (arguments.drain, arguments.no_wait) {
+            (true, _) => "its sources end and the rest is worked off",
+            (false, true) => "after a last checkpoint",
+            (false, false) => "the next start in its state directory resumes it",
+        };
+        writeln!(self.out, "{job} {state}: {after}")?;
+        Ok(())
+    }
+
+    pub(crate) fn metrics(&mut self) -> Result<(), CommandError> {
+        let text = self.client.ask_text(Method::Get, route::METRICS)?;
+        self.out.write_all(text.as_bytes())?;
+        Ok(())
+    }
+
+    fn wait_for_end(&self) -> Result<(), CommandError> {
+        let clock = Clock::system();
+        while clock.elapsed() < self.timeout {
+            match self.client.ask::<JobIdentity>(Method::Get, route::JOB) {
+                Err(AskError::Absent(_)) => return Ok(()),
+                Ok(_) | Err(AskError::Silent(_) | AskError::Refused(_)) => pause(STOP_POLL),
+            }
+        }
+        Err(CommandError::Refused(ErrorBody {
+            error: format!("the job is still stopping after {} s", self.timeout.as_secs()),
+            hint: "see `tidegate topology` for what it waits for; `--timeout SECONDS` waits longer"
+                .to_owned(),
+        }))
+    }
+}
+
+#[derive(Serialize)]
+struct Killed {
+    killed: String,
+}
+
+#[derive(Serialize)]
+struct Stopped {
+    job: String,
+    state: &'static str,
+    drain: bool,
+}
+
+/// Prints one JSON object.
+pub(crate) fn print_json(out: &mut dyn Write, body: &impl Serialize) -> Result<(), CommandError> {
+    serde_json::to_writer_pretty(&mut *out, body).map_err(std::io::Error::from)?;
+    writeln!(out)?;
+    Ok(())
+}
