@@ -66,7 +66,7 @@ impl ControlFile {
     }
 
     /// Removes it, unless a later run has put its own there.
-    pub(crate) fn withdraw(&self, state_dir: &Path) {
+    pub fn withdraw(&self, state_dir: &Path) {
         let is_ours =
             Self::read(state_dir).is_ok_and(|found| self.token.admits(found.token.header().as_bytes()));
         if is_ours {

@@ -8,13 +8,13 @@ pub mod cli;
 mod control_file;
 mod error;
 mod job_view;
-mod near;
 mod protocol;
 mod registry;
 #[cfg(feature = "server")]
 mod server;
 mod token;
 mod topology;
+#[cfg(any(feature = "server", feature = "cli"))]
 mod words;
 
 pub use control_file::ControlFile;
@@ -26,6 +26,6 @@ pub use registry::Registry;
 pub use server::{ControlEndpoint, serve, serve_in};
 pub use token::Token;
 pub use topology::{
-    ActorInfo, ActorKind, ActorState, CheckpointRecord, CheckpointStatus, InputInfo,
-    JobState, StopMode, SubtaskInfo, Topology,
+    ActorInfo, ActorKind, ActorState, CheckpointRecord, CheckpointStatus, InputInfo, JobState, StopMode,
+    SubtaskInfo, Topology,
 };

@@ -1,32 +1,6 @@
-//! The words for what an actor is and does, as they stand in JSON, tables, graphs and metrics alike.
+//! Words that tables, graphs and metrics share.
 
 use tidegate_runtime::metrics::Activity;
-
-use crate::topology::{ActorKind, ActorState};
-
-/// What an actor is.
-pub(crate) fn kind_word(kind: ActorKind) -> &'static str {
-    match kind {
-        ActorKind::Runtime => "runtime",
-        ActorKind::Job => "job",
-        ActorKind::Checkpoints => "checkpoints",
-        ActorKind::Enumerator => "enumerator",
-        ActorKind::Region => "region",
-        ActorKind::Worker => "worker",
-        ActorKind::Deployment => "deployment",
-        ActorKind::Subtask => "subtask",
-    }
-}
-
-/// Whether an actor lives.
-pub(crate) fn state_word(state: ActorState) -> &'static str {
-    match state {
-        ActorState::Starting => "starting",
-        ActorState::Running => "running",
-        ActorState::Restarting => "restarting",
-        ActorState::Stopped => "stopped",
-    }
-}
 
 /// What a subtask does, or why it is parked.
 pub(crate) fn activity_word(activity: Activity) -> &'static str {
@@ -50,33 +24,20 @@ pub(crate) fn operator_and_index(path: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use serde::Serialize;
     use tidegate_runtime::metrics::Activity;
 
-    use super::{activity_word, kind_word, operator_and_index, state_word};
-    use crate::topology::{ActorKind, ActorState};
-
-    fn json(value: impl Serialize) -> String {
-        serde_json::to_string(&value).expect("a word").trim_matches('"').to_owned()
-    }
+    use super::{activity_word, operator_and_index};
 
     #[test]
-    fn words_are_those_of_the_json_form() {
+    fn activities_are_called_as_in_json() {
         use Activity::{
             Aligning, BackPressured, Failed, Finished, Idle, Restoring, Running, Stopped, Waiting,
         };
         for activity in
             [Restoring, Running, Idle, BackPressured, Aligning, Waiting, Finished, Failed, Stopped]
         {
-            assert_eq!(activity_word(activity), json(activity));
-        }
-        for state in [ActorState::Starting, ActorState::Running, ActorState::Restarting, ActorState::Stopped]
-        {
-            assert_eq!(state_word(state), json(state));
-        }
-        use ActorKind::{Checkpoints, Deployment, Enumerator, Job, Region, Runtime, Subtask, Worker};
-        for kind in [Runtime, Job, Checkpoints, Enumerator, Region, Worker, Deployment, Subtask] {
-            assert_eq!(kind_word(kind), json(kind));
+            let json = serde_json::to_string(&activity).expect("a word");
+            assert_eq!(format!("\"{}\"", activity_word(activity)), json);
         }
     }
 

@@ -3,6 +3,7 @@
 mod answer;
 mod exposition;
 mod listener;
+mod near;
 mod routes;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

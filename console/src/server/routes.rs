@@ -13,8 +13,8 @@ use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::job_view::{JobView, Refusal, RefusalKind};
-use crate::near::{self, Meant};
 use crate::protocol::{Checkpoints, Done, JobIdentity, Picture, route};
+use crate::server::near::{self, Meant};
 use crate::server::{answer, exposition};
 use crate::token::Token;
 use crate::topology::StopMode;

@@ -56,7 +56,6 @@ fn duration(record: &CheckpointRecord) -> String {
 fn kind(kind: CheckpointKind) -> &'static str {
     match kind {
         CheckpointKind::Periodic => "periodic",
-        CheckpointKind::Manual => "manual",
         CheckpointKind::Stop => "stop",
         CheckpointKind::Final => "final",
     }

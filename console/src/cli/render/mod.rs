@@ -5,6 +5,7 @@ mod dot;
 mod figures;
 mod table;
 mod tree;
+mod words;
 
 pub(crate) use checkpoints::{checkpoints, completed};
 pub(crate) use dot::dot;

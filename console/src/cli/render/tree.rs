@@ -6,9 +6,10 @@ use tidegate_runtime::time::Timestamp;
 
 use crate::cli::render::figures::{bytes, duration_ms, rate};
 use crate::cli::render::table::{Align, Table};
+use crate::cli::render::words::{kind_word, state_word};
 use crate::protocol::Picture;
 use crate::topology::{ActorInfo, InputInfo, SubtaskInfo};
-use crate::words::{activity_word, kind_word, state_word};
+use crate::words::activity_word;
 
 const INPUTS_SHOWN_MAX: usize = 4; // the fullest; all are in --json
 
