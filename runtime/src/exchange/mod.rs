@@ -6,6 +6,8 @@ mod wakeup;
 
 #[cfg(all(test, tidegate_loom))]
 mod loom_tests;
+#[cfg(all(test, not(tidegate_loom)))]
+mod tests;
 
 pub use gate::{Gate, GateFigures, Refused};
 pub use router::{Control, Partitioning, Routed, Router, RouterFactory, Target, typed_router};

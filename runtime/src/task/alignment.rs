@@ -1,7 +1,12 @@
 //! Barrier alignment (Chandy and Lamport's snapshots as asynchronous barrier snapshotting does them): which lanes
 //! wait, and when a checkpoint's cut is complete.
 
+use std::collections::BTreeSet;
+
 use crate::id::{CheckpointId, LaneId};
+
+/// Aborted checkpoints that are remembered one by one; older ones all count as over.
+const ABORTED_MAX: usize = 64;
 
 /// The alignment of one subtask's lanes. Pure: it says what to do to the gate.
 #[derive(Debug)]
@@ -9,8 +14,10 @@ pub struct Alignment {
     lanes: usize,
     /// The checkpoint being aligned and the lanes that its barrier came by.
     current: Option<(CheckpointId, Vec<LaneId>)>,
-    /// Barriers at or below this belong to what was completed, overtaken or aborted.
+    /// Barriers at or below this belong to what is over.
     passed: Option<CheckpointId>,
+    /// Aborted ones above `passed`: an older checkpoint may still be under way.
+    aborted: BTreeSet<CheckpointId>,
 }
 
 /// What a barrier leads to.
@@ -29,12 +36,12 @@ pub enum Aligned {
 impl Alignment {
     /// No alignment under way; `restored` is the checkpoint that the attempt started from.
     pub fn new(lanes: usize, restored: Option<CheckpointId>) -> Self {
-        Self { lanes, current: None, passed: restored }
+        Self { lanes, current: None, passed: restored, aborted: BTreeSet::new() }
     }
 
     /// A barrier has come by a lane.
     pub fn on_barrier(&mut self, lane: LaneId, checkpoint: CheckpointId) -> Aligned {
-        if self.passed.is_some_and(|passed| checkpoint <= passed) {
+        if self.passed >= Some(checkpoint) || self.aborted.contains(&checkpoint) {
             return Aligned::Ignored;
         }
         let mut overtaken = false;
@@ -50,7 +57,7 @@ impl Alignment {
         match (is_complete, overtaken) {
             (true, _) => {
                 self.current = None;
-                self.passed = Some(checkpoint);
+                self.pass(checkpoint);
                 Aligned::Complete
             }
             (false, true) => Aligned::Overtaken,
@@ -60,14 +67,22 @@ impl Alignment {
 
     /// The checkpoint was aborted. Returns whether all lanes are to be unblocked.
     pub fn on_abort(&mut self, checkpoint: CheckpointId) -> Unblock {
-        self.passed = self.passed.max(Some(checkpoint));
-        match &self.current {
-            Some((current, _)) if *current <= checkpoint => {
-                self.current = None;
-                Unblock::All
-            }
-            _ => Unblock::Nothing,
+        self.aborted.insert(checkpoint);
+        if self.aborted.len() > ABORTED_MAX
+            && let Some(oldest) = self.aborted.pop_first()
+        {
+            self.pass(oldest);
         }
+        if self.current() != Some(checkpoint) {
+            return Unblock::Nothing;
+        }
+        self.current = None;
+        Unblock::All
+    }
+
+    fn pass(&mut self, checkpoint: CheckpointId) {
+        self.passed = self.passed.max(Some(checkpoint));
+        self.aborted.retain(|aborted| *aborted > checkpoint);
     }
 
     /// The checkpoint being aligned.
@@ -99,6 +114,16 @@ mod tests {
         assert_eq!(alignment.on_barrier(LaneId(0), CheckpointId(1)), Aligned::Block);
         assert_eq!(alignment.on_abort(CheckpointId(1)), Unblock::All);
         assert_eq!(alignment.on_barrier(LaneId(1), CheckpointId(1)), Aligned::Ignored);
+    }
+
+    #[test]
+    fn an_abort_leaves_the_other_checkpoints_alone() {
+        let mut alignment = Alignment::new(2, None);
+        assert_eq!(alignment.on_barrier(LaneId(0), CheckpointId(1)), Aligned::Block);
+        assert_eq!(alignment.on_abort(CheckpointId(2)), Unblock::Nothing);
+        assert_eq!(alignment.on_barrier(LaneId(1), CheckpointId(1)), Aligned::Complete);
+        assert_eq!(alignment.on_barrier(LaneId(0), CheckpointId(2)), Aligned::Ignored);
+        assert_eq!(alignment.on_barrier(LaneId(0), CheckpointId(3)), Aligned::Block);
     }
 
     proptest! {

@@ -7,6 +7,8 @@ mod chain;
 mod operator_task;
 mod snapshot;
 mod source_task;
+#[cfg(all(test, not(tidegate_loom)))]
+mod tests;
 
 use std::sync::Arc;
 
