@@ -212,7 +212,7 @@ impl Stage for Stamp {
     }
 }
 
-/// A stage that holds records back until a barrier, the end, or 10 of them, as a partial aggregate would.
+/// A stage that holds up to 10 records back until a barrier or the end, as a partial aggregate would.
 #[derive(Default)]
 pub(super) struct Hold {
     pending: Option<Batch<u64>>,
@@ -227,8 +227,10 @@ impl Stage for Hold {
 
     fn run(&mut self, _cx: &mut StepContext<'_>) -> Result<(Option<ErasedBatch>, Progress)> {
         self.held.records.extend(self.pending.take().into_iter().flat_map(|batch| batch.records));
-        let is_enough = self.held.len() >= 10;
-        Ok((is_enough.then(|| ErasedBatch::new(std::mem::take(&mut self.held))), Progress::Done))
+        let surplus = self.held.len().saturating_sub(10);
+        let records: Vec<u64> = self.held.records.drain(..surplus).collect();
+        let output = (surplus > 0).then(|| ErasedBatch::new(Batch { records, ..Batch::default() }));
+        Ok((output, Progress::Done))
     }
 
     fn is_pending(&self) -> bool {

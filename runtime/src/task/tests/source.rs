@@ -207,8 +207,8 @@ fn a_drained_source_ends_its_input() {
 fn idleness_follows_what_was_emitted_and_activity_goes_before_it() {
     let is_idle = Arc::new(AtomicBool::new(false));
     let stamp = Box::new(Stamp::new(Arc::clone(&is_idle)));
-    let mut rig = Rig::new(NumberSource { per_poll: 10, waits: false }, stamp, &Restore::default());
-    rig.assign(0, 10);
+    let mut rig = Rig::new(NumberSource { per_poll: 20, waits: false }, stamp, &Restore::default());
+    rig.assign(0, 20);
     is_idle.store(true, Ordering::Relaxed);
     rig.run();
     let names = |rig: &Rig| -> Vec<String> {
@@ -220,7 +220,7 @@ fn idleness_follows_what_was_emitted_and_activity_goes_before_it() {
     };
     assert_eq!(names(&rig), ["10 records", "Idle", "0 records"]);
     is_idle.store(false, Ordering::Relaxed);
-    rig.assign(20, 30);
+    rig.assign(20, 40);
     rig.run();
-    assert_eq!(names(&rig), ["Active", "10 records"]);
+    assert_eq!(names(&rig), ["Active", "20 records"]);
 }
