@@ -1,1 +1,29 @@
-//! connectors
+//! Sources and sinks of Tidegate: in memory, channels, generated records and files.
+//!
+//! | what | source | sink |
+//! |---|---|---|
+//! | memory | [`collection`] | [`collect`], [`discard`] |
+//! | generated | [`generate`] | |
+//! | files | [`files`] | [`json_lines`], [`csv`], [`lines`] |
+
+pub mod files;
+
+mod collect;
+mod collection;
+mod discard;
+mod error;
+mod generator;
+mod index_split;
+mod pace;
+mod uncommitted;
+
+#[cfg(test)]
+mod drive;
+
+pub use collect::{CollectSink, CollectWriter, Collected, collect};
+pub use collection::{Collection, CollectionReader, collection};
+pub use discard::{Discard, DiscardWriter, Discarded, discard, discard_with};
+pub use error::Error;
+pub use files::{FileSource, OnBadRecord, files};
+pub use generator::{Generator, GeneratorReader, generate};
+pub use index_split::IndexSplit;
