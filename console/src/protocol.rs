@@ -9,8 +9,8 @@ use crate::topology::{CheckpointRecord, CheckpointStatus, Topology};
 /// Rises when a route or a field changes its meaning; new fields alone don't raise it.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// A body with the protocol's version beside its own fields.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A body with the protocol's version beside its own fields; it is read without, as the body alone.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Versioned<T> {
     /// [`PROTOCOL_VERSION`] of who wrote it.
     pub version: u32,
@@ -64,7 +64,6 @@ pub struct Checkpoints {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Picture {
     /// Its actors.
-    #[serde(flatten)]
     pub topology: Topology,
     /// Its newest completed checkpoint.
     pub last_checkpoint: Option<CheckpointRecord>,

@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(registry.state_dirs(), Vec::<std::path::PathBuf>::new());
         registry.enter(&state_dir).expect("entered");
         registry.enter(&state_dir).expect("entered again");
-        assert_eq!(registry.state_dirs(), [state_dir.clone()]);
+        assert_eq!(registry.state_dirs(), std::slice::from_ref(&state_dir));
         let mode = fs::metadata(root.path().join("registry")).expect("metadata").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         registry.leave(&state_dir);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::control_file::ControlFile;
-use crate::protocol::{ErrorBody, Versioned};
+use crate::protocol::ErrorBody;
 use crate::token::Token;
 
 const ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024; // a topology of 100,000 actors has some 60 MB
@@ -53,8 +53,9 @@ impl Client {
     /// Asks, and reads the answer as JSON.
     pub(crate) fn ask<T: DeserializeOwned>(&self, method: Method, target: &str) -> Result<T, AskError> {
         let text = self.ask_text(method, target)?;
-        match serde_json::from_str::<Versioned<T>>(&text) {
-            Ok(versioned) => Ok(versioned.body),
+        // The version was checked when the control file was read.
+        match serde_json::from_str(&text) {
+            Ok(body) => Ok(body),
             Err(error) => Err(AskError::Absent(format!("{} answers something else: {error}", self.address))),
         }
     }
@@ -67,8 +68,8 @@ impl Client {
         match answer.status {
             200..300 => Ok(text),
             401 => Err(AskError::Absent(format!("{} is another job's by now", self.address))),
-            status => Err(match serde_json::from_str::<Versioned<ErrorBody>>(&text) {
-                Ok(refused) => AskError::Refused(refused.body),
+            status => Err(match serde_json::from_str(&text) {
+                Ok(refused) => AskError::Refused(refused),
                 Err(_) => {
                     AskError::Absent(format!("{} answers with status {status} and no reason", self.address))
                 }

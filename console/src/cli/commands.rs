@@ -93,18 +93,13 @@ impl Session<'_> {
         if !arguments.no_wait {
             self.wait_for_end()?;
         }
-        let state = if arguments.no_wait { "stopping" } else { "stopped" };
-        let job = &self.found.file.job;
+        let (job, ended) = (&self.found.file.job, !arguments.no_wait);
+        let asked = if arguments.drain { "drain" } else { "stop" };
         if arguments.format.json {
-            let drain = arguments.drain;
-            return print_json(self.out, &Versioned::new(Stopped { job: job.clone(), state, drain }));
+            return print_json(self.out, &Versioned::new(Stopped { job: job.clone(), asked, ended }));
         }
-        let after = match (arguments.drain, arguments.no_wait) {
-            (true, _) => "its sources end and the rest is worked off",
-            (false, true) => "after a last checkpoint",
-            (false, false) => "the next start in its state directory resumes it",
-        };
-        writeln!(self.out, "{job} {state}: {after}")?;
+        let ended = if ended { ", and has ended" } else { "" };
+        writeln!(self.out, "{job} was told to {asked}{ended}")?;
         Ok(())
     }
 
@@ -138,8 +133,8 @@ struct Killed {
 #[derive(Serialize)]
 struct Stopped {
     job: String,
-    state: &'static str,
-    drain: bool,
+    asked: &'static str,
+    ended: bool,
 }
 
 /// Prints one JSON object.
