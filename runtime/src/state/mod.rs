@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod codec;
+mod delta;
 mod handle;
 mod lease;
 mod registry;
@@ -13,6 +14,8 @@ mod run;
 mod states;
 mod store;
 mod table;
+#[doc(hidden)]
+pub mod testing;
 mod timers;
 
 pub use aggregate::{Aggregate, Reduce, StateValue};

@@ -92,7 +92,6 @@ pub struct StateRegistry {
 /// What a table is opened with.
 pub(crate) struct TableOrigin {
     pub(crate) state: StateId,
-    pub(crate) name: String,
     pub(crate) lease: Arc<dyn StateLease>,
     pub(crate) hashes: (KeyHash, KeyHash),
     pub(crate) mode: SnapshotMode,
@@ -175,7 +174,7 @@ impl StateRegistry {
         self.specs.push(StateSpec { name: name.to_owned(), kind, types });
         let lease = Arc::clone(&self.lease);
         let (hashes, mode, budget) = (self.hashes, self.mode, self.budget);
-        Ok(TableOrigin { state, name: name.to_owned(), lease, hashes, mode, budget })
+        Ok(TableOrigin { state, lease, hashes, mode, budget })
     }
 }
 

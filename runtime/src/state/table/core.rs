@@ -1,70 +1,392 @@
-//! The table behind the handles and the keyed table.
+//! The table behind the handles and the keyed table: look-ups, changes and versions.
+//!
+//! Who guarantees what. The table: a key's newest value is in memory or was handed over; each version's rows are
+//! handed over exactly as they were at its freeze, in the order of rows; an entry leaves memory only when the store
+//! says that its version is durable. The store: what was submitted is read back by later look-ups of this attempt,
+//! stays referenced by every later manifest although its own checkpoint was aborted, and is written again from the
+//! retained bytes when a write fails. The step machine: a version is handed over whole before the next freeze.
 
-use std::marker::PhantomData;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::error::Result;
-use crate::id::CheckpointId;
+use crate::id::{CheckpointId, StateId};
 use crate::key::KeyHash;
 use crate::state::lease::{SlicePace, StateLease, StateTable};
-use crate::state::registry::TableOrigin;
-use crate::state::table::cell::{Cell, Version};
+use crate::state::registry::{SnapshotMode, TableBudget, TableOrigin};
+use crate::state::table::cell::{CLEAN, Cell, FIRST, Version};
+use crate::state::table::directory::Directory;
+use crate::state::table::evict::Eviction;
 use crate::state::table::key::TableKey;
+use crate::state::table::load::Loading;
+use crate::state::table::prefetch::prefetch;
+use crate::state::table::range::HashRange;
+use crate::state::table::segment::{Coverage, Litter, Probe, Recency};
+use crate::state::table::side::Sides;
+use crate::state::table::slot::{Origin, Slot};
+use crate::state::table::snapshot::Snapshot;
 
-pub(crate) struct Table<K, C>(PhantomData<(K, C)>);
-
-/// Where a cell is: true until the table's generation changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct At {
-    segment: u32,
-    slot: u32,
+/// A write-back table: native cells in memory, rows in the store.
+pub(crate) struct Table<K, C> {
+    pub(super) state: StateId,
+    pub(super) lease: Arc<dyn StateLease>,
+    pub(super) mode: SnapshotMode,
+    pub(super) budget: TableBudget,
+    pub(super) directory: Directory<K, C>,
+    /// What slots are stamped with when they are written.
+    pub(super) current: Version,
+    /// Versions up to this one are durable.
+    pub(super) durable: Version,
+    /// Versions that were frozen and are not durable, oldest first.
+    pub(super) pending: VecDeque<(CheckpointId, Version)>,
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) sides: Sides,
+    pub(super) loading: Loading,
+    pub(super) eviction: Eviction,
+    /// Rises whenever a slot may have moved.
+    pub(super) generation: u64,
+    /// Slots in use.
+    pub(super) entries: usize,
+    /// Bytes of the slots' arrays.
+    pub(super) slot_bytes: usize,
+    pub(super) scratch: Scratch,
+    /// Cells whose codec is still to be checked.
+    pub(super) unchecked: u32,
 }
 
+/// Vectors used again and again for encoding.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
+}
+
+/// Where a live cell is: true until the table's generation changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct At {
+    pub(super) segment: u32,
+    pub(super) slot: u32,
+}
+
+/// Cells of each state that are encoded, decoded and encoded again before their kind is trusted.
+const CHECKED_CELLS: u32 = 16;
+
 impl<K: TableKey, C: Cell> Table<K, C> {
-    pub(crate) fn open(_origin: TableOrigin) -> Result<Self> {
-        Ok(Self(PhantomData))
+    pub(crate) fn open(origin: TableOrigin) -> Result<Self> {
+        let TableOrigin { state, lease, hashes, mode, budget } = origin;
+        let range = HashRange::new(hashes);
+        let loading = Loading::plan::<K, C>(state, lease.as_ref(), &range, (mode, budget))?;
+        let coverage = if loading.is_needed() { Coverage::Partial } else { Coverage::Complete };
+        let mut table = Self {
+            state,
+            lease,
+            mode,
+            budget,
+            directory: Directory::new(range, loading.slots_expected(), coverage),
+            current: FIRST,
+            durable: CLEAN,
+            pending: VecDeque::new(),
+            snapshot: None,
+            sides: Sides::default(),
+            loading,
+            eviction: Eviction::default(),
+            generation: 0,
+            entries: 0,
+            slot_bytes: 0,
+            scratch: Scratch::default(),
+            unchecked: CHECKED_CELLS,
+        };
+        if mode == SnapshotMode::Full {
+            table.load_all()?;
+        }
+        Ok(table)
     }
+
+    #[inline]
     pub(crate) fn generation(&self) -> u64 {
-        todo!("table core")
+        self.generation
     }
+
+    #[inline]
     pub(crate) fn version(&self) -> Version {
-        todo!("table core")
+        self.current
     }
-    pub(crate) fn find(&mut self, _hash: KeyHash, _key: &K::Lookup) -> Result<Option<At>> {
-        todo!("table core")
+
+    /// The live cell of a key, from memory or from the store.
+    #[inline]
+    pub(crate) fn find(&mut self, hash: KeyHash, key: &K::Lookup) -> Result<Option<At>> {
+        let position = self.directory.position(hash);
+        let index = self.directory.index(position);
+        let segment = self.directory.segment_mut(index);
+        match segment.probe(position, key) {
+            Probe::Live(slot) => Ok(Some(At { segment: index as u32, slot: slot as u32 })),
+            Probe::Dead(_) => Ok(None),
+            Probe::Absent if segment.coverage == Coverage::Complete => Ok(None),
+            Probe::Absent => self.find_stored(hash, key),
+        }
     }
-    pub(crate) fn insert(&mut self, _hash: KeyHash, _key: &K::Lookup, _cell: C) -> Result<At> {
-        todo!("table core")
+
+    /// Where a key stands in memory.
+    pub(super) fn find_loaded(&self, hash: KeyHash, key: &K::Lookup) -> (usize, Probe) {
+        let position = self.directory.position(hash);
+        let index = self.directory.index(position);
+        (index, self.directory.segment(index).probe(position, key))
     }
-    pub(crate) fn cell(&self, _at: At) -> &C {
-        todo!("table core")
+
+    #[inline]
+    pub(crate) fn cell(&self, at: At) -> &C {
+        match self.directory.segment(at.segment as usize).slot(at.slot as usize) {
+            Slot::Live { cell, .. } => cell,
+            _ => moved(),
+        }
     }
-    pub(crate) fn touch(&mut self, _at: At) -> Result<&mut C> {
-        todo!("table core")
+
+    #[inline(always)]
+    fn cell_mut(&mut self, at: At) -> &mut C {
+        match self.directory.segment_mut(at.segment as usize).slot_mut(at.slot as usize) {
+            Slot::Live { cell, .. } => cell,
+            _ => moved(),
+        }
     }
-    pub(crate) fn remove(&mut self, _at: At) -> Result<C> {
-        todo!("table core")
+
+    /// A cell to be changed: its rows of the frozen version are handed over first, and it is stamped.
+    #[inline]
+    pub(crate) fn touch(&mut self, at: At) -> Result<&mut C> {
+        match self.directory.segment(at.segment as usize).slot(at.slot as usize) {
+            Slot::Live { stamp, .. } if *stamp == self.current => {}
+            _ => self.stamp(at)?,
+        }
+        Ok(self.cell_mut(at))
     }
-    pub(crate) fn for_each(&mut self, _visit: &mut dyn FnMut(&K, &C) -> Result<()>) -> Result<()> {
-        todo!("table core")
+
+    /// The cell of a key, to be changed; made where there is none. A key that was changed in this version already
+    /// takes the short way.
+    #[inline(always)]
+    pub(crate) fn upsert(
+        &mut self,
+        hash: KeyHash,
+        key: &K::Lookup,
+        make: impl FnOnce() -> C,
+    ) -> Result<&mut C> {
+        if let Some(at) = self.find_dirty(hash, key) {
+            return Ok(self.cell_mut(at));
+        }
+        self.upsert_clean(hash, key, make)
     }
-    pub(crate) fn prefetch_segment(&self, _hash: KeyHash) {}
-    pub(crate) fn prefetch_slot(&self, _hash: KeyHash) {}
+
+    #[inline(always)]
+    fn find_dirty(&self, hash: KeyHash, key: &K::Lookup) -> Option<At> {
+        let position = self.directory.position(hash);
+        let index = self.directory.index(position);
+        let segment = self.directory.segment(index);
+        let place = segment.probe_stamped(segment.home(position), key, self.current)?;
+        Some(At { segment: index as u32, slot: place as u32 })
+    }
+
+    #[inline(never)]
+    fn upsert_clean(&mut self, hash: KeyHash, key: &K::Lookup, make: impl FnOnce() -> C) -> Result<&mut C> {
+        let at = match self.find(hash, key)? {
+            Some(at) => at,
+            None => self.insert(hash, key, make())?,
+        };
+        self.touch(at)
+    }
+
+    #[inline(never)]
+    fn stamp(&mut self, at: At) -> Result<()> {
+        let (index, current, sweepable) = (at.segment as usize, self.current, self.sweepable());
+        self.hand_over(index, at.slot as usize)?;
+        let segment = self.directory.segment_mut(index);
+        segment.last = current;
+        if C::SWEPT {
+            segment.litter = Litter::Some;
+        }
+        if let Slot::Live { stamp, origin, cell, .. } = segment.slot_mut(at.slot as usize) {
+            *stamp = current;
+            *origin = Origin::Stored;
+            cell.sweep(sweepable);
+        }
+        Ok(())
+    }
+
+    /// Makes the cell of a key that `find` has just not found.
+    pub(crate) fn insert(&mut self, hash: KeyHash, key: &K::Lookup, cell: C) -> Result<At> {
+        assert!(
+            self.directory.range().contains(hash),
+            "I: records reach the subtask that owns their key's hash"
+        );
+        self.make_room();
+        let (index, probe) = self.find_loaded(hash, key);
+        let origin = match probe {
+            Probe::Absent => Origin::Fresh,
+            Probe::Dead(slot) | Probe::Live(slot) => {
+                self.hand_over(index, slot)?;
+                let tombstone = self.directory.segment_mut(index).slot_mut(slot);
+                let key = K::of(hash, key);
+                *tombstone = Slot::Live { stamp: self.current, origin: Origin::Stored, key, cell };
+                self.mark_written(index);
+                return Ok(At { segment: index as u32, slot: slot as u32 });
+            }
+        };
+        let slot = Slot::Live { stamp: self.current, origin, key: K::of(hash, key), cell };
+        let at = self.insert_slot(hash, slot);
+        self.mark_written(at.segment as usize);
+        Ok(at)
+    }
+
+    fn mark_written(&mut self, index: usize) {
+        let segment = self.directory.segment_mut(index);
+        segment.last = self.current;
+        segment.recency = Recency::Used;
+        if C::SWEPT {
+            segment.litter = Litter::Some;
+        }
+    }
+
+    /// Puts a slot into its segment, which is divided if it is full. The stamp of the segment is left as it is.
+    pub(super) fn insert_slot(&mut self, hash: KeyHash, slot: Slot<K, C>) -> At {
+        self.generation += 1;
+        let position = self.directory.position(hash);
+        let mut index = self.directory.index(position);
+        while self.directory.is_full(index) {
+            self.divide(index);
+            index = self.directory.index(position);
+        }
+        let (range, segment) = self.directory.parts(index);
+        let before = segment.bytes();
+        let place = segment.insert(range, hash, slot);
+        self.slot_bytes = self.slot_bytes + segment.bytes() - before;
+        self.entries += 1;
+        At { segment: index as u32, slot: place as u32 }
+    }
+
+    fn divide(&mut self, index: usize) {
+        let mut index = index;
+        if self.directory.must_double(index) {
+            self.directory.double();
+            index *= 2;
+            self.eviction.hand *= 2;
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.cursor *= 2;
+            }
+        }
+        let side = self.directory.segment(index).side;
+        let before = self.directory.segment(index).bytes();
+        let upper = self.directory.divide(index);
+        let after = self.directory.segment(index).bytes() + self.directory.segment(upper).bytes();
+        self.slot_bytes = self.slot_bytes + after - before;
+        if side != super::segment::NO_SIDE {
+            let directory = &self.directory;
+            let divided = self.sides.divide(side, |hash| directory.index(directory.position(hash)) == upper);
+            self.directory.segment_mut(upper).side = divided;
+        }
+    }
+
+    /// Deletes a live cell.
+    pub(crate) fn remove(&mut self, at: At) -> Result<C> {
+        let (index, place) = (at.segment as usize, at.slot as usize);
+        self.hand_over(index, place)?;
+        self.generation += 1;
+        let current = self.current;
+        let is_unknown_below = match self.directory.segment(index).slot(place) {
+            Slot::Live { stamp, origin, .. } => *stamp == current && *origin == Origin::Fresh,
+            _ => moved(),
+        };
+        if is_unknown_below || self.mode == SnapshotMode::Full {
+            let (range, segment) = self.directory.parts(index);
+            let slot = segment.remove(range, place);
+            self.entries -= 1;
+            return match slot {
+                Slot::Live { cell, .. } => Ok(cell),
+                _ => moved(),
+            };
+        }
+        let segment = self.directory.segment_mut(index);
+        (segment.last, segment.litter) = (current, Litter::Some);
+        let slot = segment.slot_mut(place);
+        match std::mem::replace(slot, Slot::Empty) {
+            Slot::Live { key, cell, .. } => {
+                *slot = Slot::Dead { stamp: current, key };
+                Ok(cell)
+            }
+            _ => moved(),
+        }
+    }
+
+    /// Tombstones up to this version can be forgotten.
+    pub(super) fn sweepable(&self) -> Version {
+        match self.mode {
+            SnapshotMode::Delta => self.durable,
+            SnapshotMode::Full => Version::MAX,
+        }
+    }
+
+    /// Fetches into the cache what a look-up will read, and returns where that is while the generation stands.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, hash: KeyHash) -> At {
+        let position = self.directory.position(hash);
+        let index = self.directory.index(position);
+        let segment = self.directory.segment(index);
+        let home = segment.home(position);
+        let slot = segment.slots().as_ptr().wrapping_add(home);
+        prefetch(slot);
+        // A slot may reach into the next line, and many keys stand one or two slots further.
+        prefetch(slot.wrapping_add(2));
+        At { segment: index as u32, slot: home as u32 }
+    }
+
+    /// As `upsert`, from where `prefetch` said; the generation hasn't changed.
+    #[inline(always)]
+    pub(crate) fn upsert_at(
+        &mut self,
+        home: At,
+        (hash, key): (KeyHash, &K::Lookup),
+        make: impl FnOnce() -> C,
+    ) -> Result<&mut C> {
+        let segment = self.directory.segment(home.segment as usize);
+        if let Some(place) = segment.probe_stamped(home.slot as usize, key, self.current) {
+            return Ok(self.cell_mut(At { slot: place as u32, ..home }));
+        }
+        self.upsert_clean(hash, key, make)
+    }
+}
+
+#[cold]
+fn moved() -> ! {
+    panic!("I: a cell's place is used only while the table's generation stands")
 }
 
 impl<K: TableKey, C: Cell> StateTable for Table<K, C> {
-    fn freeze(&mut self, _checkpoint: CheckpointId) {
-        todo!("table core")
+    fn freeze(&mut self, checkpoint: CheckpointId) {
+        assert!(self.snapshot.is_none(), "I: a version is handed over whole before the next is frozen");
+        if let Some(durable) = self.lease.durable() {
+            self.on_durable(durable);
+        }
+        self.pending.push_back((checkpoint, self.current));
+        self.snapshot = Some(Snapshot::new(checkpoint, self.current, self.mode));
+        self.current = self.current.checked_add(1).expect("I: fewer than 2^32 checkpoints in one attempt");
     }
-    fn encode(&mut self, _lease: &dyn StateLease, _pace: SlicePace) -> Result<bool> {
-        todo!("table core")
+
+    fn encode(&mut self, lease: &dyn StateLease, pace: SlicePace) -> Result<bool> {
+        self.encode_slice(lease, pace)
     }
-    fn on_durable(&mut self, _checkpoint: CheckpointId) {
-        todo!("table core")
+
+    fn on_durable(&mut self, checkpoint: CheckpointId) {
+        while let Some(&(id, version)) = self.pending.front() {
+            if id > checkpoint {
+                break;
+            }
+            self.durable = version;
+            self.pending.pop_front();
+            self.eviction.resume();
+        }
     }
+
     fn entries(&self) -> usize {
-        todo!("table core")
+        self.entries
     }
+
     fn bytes(&self) -> usize {
-        todo!("table core")
+        self.slot_bytes + self.directory.bytes() + self.sides.bytes()
     }
 }

@@ -27,6 +27,9 @@ pub(crate) trait TableKey: Send + Sized + 'static {
     /// Back to what it is looked up by.
     fn lookup(&self) -> &Self::Lookup;
 
+    /// Encodes, decodes and encodes it again.
+    fn check(&self) -> Result<()>;
+
     /// The slot's key of a row.
     fn decode(hash: KeyHash, key: &[u8]) -> Result<Self>;
 }
@@ -61,6 +64,10 @@ impl<K: Key> TableKey for Native<K> {
 
     fn lookup(&self) -> &K {
         &self.0
+    }
+
+    fn check(&self) -> Result<()> {
+        codec::check_codec(&self.0)
     }
 
     fn decode(_hash: KeyHash, key: &[u8]) -> Result<Self> {
@@ -161,6 +168,11 @@ impl TableKey for Encoded {
 
     fn lookup(&self) -> &[u8] {
         self.bytes.as_slice()
+    }
+
+    /// It was checked where it was encoded.
+    fn check(&self) -> Result<()> {
+        Ok(())
     }
 
     fn decode(hash: KeyHash, key: &[u8]) -> Result<Self> {

@@ -1,8 +1,28 @@
-//! The typed write-back table.
+//! The typed write-back table: native keys and values in memory, rows in the store.
+//!
+//! - `range`, `directory`, `segment`, `slot`: where a hash stands. Segments of at most 256 slots by the top bits of
+//!   the hash, slots in hash order within, so that rows come out sorted.
+//! - `core`: look-up, change, delete. A slot's stamp is the version that wrote it: equal to the current one it is
+//!   dirty; up to the durable one it is clean; between, it is in flight.
+//! - `snapshot`, `merge`, `side`: a freeze only counts the version up; slots of the frozen version are encoded in
+//!   slices, and a slot that is about to change before its turn hands its old rows over to a side buffer.
+//! - `load`, `evict`, `walk`: state may exceed memory; what is durable can go and is read back from the lease.
+//! - `key`, `cell`: what is held: native or encoded keys; one value, or elements that are rows of their own.
 
 pub(crate) mod cell;
 pub(crate) mod core;
+mod directory;
+mod evict;
 pub(crate) mod key;
 mod keyed;
+mod load;
+mod merge;
+mod prefetch;
+pub(crate) mod range;
+mod segment;
+mod side;
+mod slot;
+mod snapshot;
+mod walk;
 
 pub use keyed::KeyedTable;

@@ -1,0 +1,96 @@
+//! Keeping a table within its budget: a clock hand drops durable entries, which the store can give back.
+
+use crate::state::lease::StateTable;
+use crate::state::registry::SnapshotMode;
+use crate::state::table::cell::Cell;
+use crate::state::table::core::Table;
+use crate::state::table::key::TableKey;
+use crate::state::table::segment::{Coverage, Recency};
+use crate::state::table::slot::Slot;
+
+/// Where the clock hand is, and when it moves next.
+#[derive(Debug, Default)]
+pub(crate) struct Eviction {
+    /// The segment that it looks at next; may be past the end.
+    pub(super) hand: usize,
+    /// Entries below which trying is no use: nothing was durable the last time.
+    retry_at: usize,
+}
+
+/// Segments that the hand passes for one insertion.
+const STEPS_MAX: usize = 8;
+/// Insertions between two tries that freed too little.
+const RETRY_AFTER: usize = 32;
+
+impl Eviction {
+    /// More has become durable.
+    pub(super) fn resume(&mut self) {
+        self.retry_at = 0;
+    }
+}
+
+impl<K: TableKey, C: Cell> Table<K, C> {
+    /// Drops entries if the table is at its budget.
+    #[inline]
+    pub(super) fn make_room(&mut self) {
+        if self.is_over_budget() && self.entries >= self.eviction.retry_at {
+            self.evict();
+        }
+    }
+
+    #[inline]
+    fn is_over_budget(&self) -> bool {
+        self.mode == SnapshotMode::Delta
+            && (self.entries >= self.budget.entries || self.bytes() >= self.budget.bytes)
+    }
+
+    #[cold]
+    fn evict(&mut self) {
+        if let Some(durable) = self.lease.durable() {
+            self.on_durable(durable);
+        }
+        for _ in 0..STEPS_MAX {
+            if self.eviction.hand >= self.directory.len() {
+                self.eviction.hand = 0;
+            }
+            let index = self.directory.first_of(self.eviction.hand);
+            self.eviction.hand = index + self.directory.span(index);
+            self.evict_segment(index);
+            if !self.is_over_budget() {
+                self.eviction.retry_at = 0;
+                return;
+            }
+        }
+        self.eviction.retry_at = self.entries + RETRY_AFTER;
+    }
+
+    fn evict_segment(&mut self, index: usize) {
+        let durable = self.durable;
+        let (range, segment) = self.directory.parts(index);
+        if segment.recency == Recency::Used {
+            segment.recency = Recency::Idle;
+            return;
+        }
+        if segment.used() == 0 {
+            return;
+        }
+        let (before, used) = (segment.bytes(), segment.used());
+        let mut coverage = segment.coverage;
+        segment.retain(range, |slot| match slot {
+            Slot::Live { stamp, .. } if *stamp <= durable => {
+                coverage = Coverage::Partial;
+                false
+            }
+            // What is deleted is absent in the store too.
+            Slot::Dead { stamp, .. } => *stamp > durable,
+            Slot::Live { .. } | Slot::Empty => true,
+        });
+        segment.coverage = coverage;
+        self.slot_bytes = self.slot_bytes + segment.bytes() - before;
+        self.entries -= used - segment.used();
+        self.generation += 1;
+        if coverage == Coverage::Partial {
+            self.loading = self.loading.after_eviction();
+        }
+    }
+}

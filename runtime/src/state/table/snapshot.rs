@@ -1,0 +1,200 @@
+//! Handing over a frozen version: in slices in the order of rows, and row by row when a slot is about to change.
+
+use crate::error::Result;
+use crate::id::CheckpointId;
+use crate::state::delta::DeltaWriter;
+use crate::state::lease::{SlicePace, StateLease};
+use crate::state::registry::SnapshotMode;
+use crate::state::table::cell::{Cell, Rows, Swept, Version};
+use crate::state::table::core::Table;
+use crate::state::table::key::TableKey;
+use crate::state::table::merge::{Merge, slot_rows};
+use crate::state::table::segment::{Litter, NO_SIDE};
+use crate::state::table::side::Side;
+use crate::state::table::slot::Slot;
+
+/// A version on its way to the store.
+pub(crate) struct Snapshot {
+    frozen: Frozen,
+    /// The next segment to encode: those before are handed over.
+    pub(super) cursor: usize,
+    phase: Phase,
+    writer: DeltaWriter,
+}
+
+/// What belongs to a snapshot.
+#[derive(Clone, Copy, Debug)]
+struct Frozen {
+    version: Version,
+    mode: SnapshotMode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Encoding,
+    /// All rows are encoded; the last chunks are not all taken.
+    Submitting,
+}
+
+/// Bytes in side buffers that make a slice twice as long, to bring their segments' turn nearer.
+const SIDE_BYTES_EASY: usize = 4 * 1024 * 1024;
+/// Times that a slice grows at most.
+const SLICE_GROWTH_MAX: usize = 8;
+
+impl Snapshot {
+    pub(super) fn new(checkpoint: CheckpointId, version: Version, mode: SnapshotMode) -> Self {
+        let frozen = Frozen { version, mode };
+        Self { frozen, cursor: 0, phase: Phase::Encoding, writer: DeltaWriter::new(checkpoint) }
+    }
+}
+
+impl Frozen {
+    /// Whether a slot's rows belong to it.
+    fn takes<K: TableKey, C>(self, slot: &Slot<K, C>) -> bool {
+        slot.stamp().is_some_and(|stamp| match self.mode {
+            SnapshotMode::Delta => stamp == self.version,
+            SnapshotMode::Full => stamp <= self.version,
+        })
+    }
+
+    fn which(self) -> Rows {
+        match self.mode {
+            SnapshotMode::Delta => Rows::WrittenIn(self.version),
+            SnapshotMode::Full => Rows::Live,
+        }
+    }
+}
+
+impl<K: TableKey, C: Cell> Table<K, C> {
+    /// Puts the frozen rows of a slot that is about to change into its segment's side buffer.
+    pub(super) fn hand_over(&mut self, index: usize, place: usize) -> Result<()> {
+        let Some(snapshot) = &self.snapshot else { return Ok(()) };
+        let frozen = snapshot.frozen;
+        if index < snapshot.cursor || !frozen.takes(self.directory.segment(index).slot(place)) {
+            return Ok(());
+        }
+        let which = frozen.which();
+        self.check_codec(index, place)?;
+        let segment = self.directory.segment_mut(index);
+        if segment.side == NO_SIDE {
+            segment.side = self.sides.take();
+        }
+        let (slot, scratch) = (segment.slot(place), &mut self.scratch);
+        self.sides.fill(segment.side, |side| {
+            slot_rows(slot, which, scratch, |hash, key, element, value| side.push(hash, key, element, value))
+        })
+    }
+
+    pub(super) fn encode_slice(&mut self, lease: &dyn StateLease, pace: SlicePace) -> Result<bool> {
+        let Some(mut snapshot) = self.snapshot.take() else { return Ok(true) };
+        let result = self.encode_some(&mut snapshot, lease, pace);
+        match result {
+            Ok(true) => self.sides.release(),
+            _ => self.snapshot = Some(snapshot),
+        }
+        result
+    }
+
+    fn encode_some(
+        &mut self,
+        snapshot: &mut Snapshot,
+        lease: &dyn StateLease,
+        pace: SlicePace,
+    ) -> Result<bool> {
+        if !snapshot.writer.submit(lease)? {
+            return Ok(false);
+        }
+        if snapshot.phase == Phase::Submitting {
+            return Ok(true);
+        }
+        let growth = (1 + self.sides.bytes() / SIDE_BYTES_EASY).min(SLICE_GROWTH_MAX);
+        let mut left = pace.entries.saturating_mul(growth).max(1);
+        while snapshot.cursor < self.directory.len() {
+            if left == 0 {
+                return snapshot.writer.submit(lease).map(|_| false);
+            }
+            let index = snapshot.cursor;
+            let rows = self.encode_segment(snapshot, index)?;
+            self.sweep(index);
+            snapshot.cursor += self.directory.span(index);
+            left = left.saturating_sub(rows);
+        }
+        snapshot.writer.finish();
+        snapshot.phase = Phase::Submitting;
+        snapshot.writer.submit(lease)
+    }
+
+    /// Hands a segment's rows over, those of its side buffer among them; returns the work it was, in rows.
+    fn encode_segment(&mut self, snapshot: &mut Snapshot, index: usize) -> Result<usize> {
+        let segment = self.directory.segment(index);
+        let (side, len) = (segment.side, segment.slots().len());
+        let frozen = snapshot.frozen;
+        let is_untouched = frozen.mode == SnapshotMode::Delta && segment.last < frozen.version;
+        if is_untouched && side == NO_SIDE {
+            return Ok(1);
+        }
+        let mut place = 0;
+        while self.unchecked > 0 && place < len {
+            if frozen.takes(self.directory.segment(index).slot(place)) {
+                self.check_codec(index, place)?;
+            }
+            place += 1;
+        }
+        let none = Side::default();
+        let handed = match side {
+            NO_SIDE => &none,
+            side => self.sides.sorted(side),
+        };
+        let slots = self.directory.segment(index).slots().iter().filter(|slot| frozen.takes(slot));
+        let place = (self.state, frozen.which());
+        let merged = Merge::new(place, handed, &mut snapshot.writer, &mut self.scratch).run(slots);
+        if side != NO_SIDE {
+            self.sides.give_back(side);
+            self.directory.segment_mut(index).side = NO_SIDE;
+        }
+        // Looking at a slot costs about an eighth of encoding one.
+        merged.map(|rows| rows + len / 8)
+    }
+
+    /// Forgets tombstones that are durable.
+    fn sweep(&mut self, index: usize) {
+        if self.directory.segment(index).litter == Litter::None {
+            return;
+        }
+        let durable = self.sweepable();
+        let (range, segment) = self.directory.parts(index);
+        let (before, used) = (segment.bytes(), segment.used());
+        let mut litter = Litter::None;
+        segment.retain(range, |slot| {
+            let swept = match slot {
+                Slot::Live { cell, stamp, .. } => match cell.sweep(durable) {
+                    Swept::Vacant if *stamp > durable => Swept::Pending,
+                    swept => swept,
+                },
+                Slot::Dead { stamp, .. } if *stamp > durable => Swept::Pending,
+                Slot::Dead { .. } | Slot::Empty => Swept::Vacant,
+            };
+            if swept == Swept::Pending {
+                litter = Litter::Some;
+            }
+            swept != Swept::Vacant
+        });
+        segment.litter = litter;
+        self.slot_bytes = self.slot_bytes + segment.bytes() - before;
+        self.entries -= used - segment.used();
+        self.generation += 1;
+    }
+
+    /// Encodes, decodes and encodes again the first cells that are written.
+    fn check_codec(&mut self, index: usize, place: usize) -> Result<()> {
+        if self.unchecked == 0 {
+            return Ok(());
+        }
+        if let Slot::Live { key, cell, .. } = self.directory.segment(index).slot(place) {
+            self.unchecked -= 1;
+            key.check()?;
+            cell.check()?;
+        }
+        Ok(())
+    }
+}
