@@ -21,7 +21,7 @@ use crate::error::Result;
 pub enum Fault {
     /// EIO: the device failed.
     Io,
-    /// ENOSPC: the disk is full. Only what needs space fails: writes, growth and creation.
+    /// ENOSPC: the disk is full. Only what needs space fails: growth and creation.
     Full,
 }
 
@@ -86,6 +86,13 @@ impl FaultyFiles {
         machine.generation += 1;
     }
 
+    /// A disk with the same durable content, on a machine that was just started.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let machine = Machine { disk: self.machine().disk.durable_copy(), ..Machine::default() };
+        Self(Arc::new(Mutex::new(machine)))
+    }
+
     /// Changes bits of a byte of a file, on the platter too.
     ///
     /// # Errors
@@ -119,7 +126,7 @@ impl FaultyFiles {
                 return Err(file_error(action, path, io::Error::from_raw_os_error(5)));
             }
             (Some(Fault::Io), _) => return Err(file_error(action, path, io::Error::from_raw_os_error(5))),
-            (Some(Fault::Full), Mutation::Grow) => {
+            (Some(Fault::Full), kind) if kind.needs_space(&machine.disk) => {
                 return Err(file_error(action, path, io::Error::from_raw_os_error(28)));
             }
             _ => {}
@@ -154,12 +161,24 @@ impl FaultyFiles {
 
 #[derive(Clone, Copy)]
 enum Mutation {
-    /// Needs space.
-    Grow,
-    /// Needs none.
+    /// A new name.
+    Create,
+    /// A file that is at least this long afterwards.
+    Reach(InodeId, u64),
+    /// Needs no space.
     Change,
     Sync(InodeId),
     SyncDirectory,
+}
+
+impl Mutation {
+    fn needs_space(self, disk: &Disk) -> bool {
+        match self {
+            Mutation::Create => true,
+            Mutation::Reach(inode, end) => disk.file_len(inode).is_ok_and(|len| end > len),
+            Mutation::Change | Mutation::Sync(_) | Mutation::SyncDirectory => false,
+        }
+    }
 }
 
 fn power_lost() -> io::Error {
@@ -181,7 +200,7 @@ impl FileLayer for FaultyFiles {
                 found
             }
             (OpenMode::Create | OpenMode::CreateNew | OpenMode::Truncate, None) => {
-                self.mutate(("open", path), Mutation::Grow, |disk| disk.create(path))?
+                self.mutate(("open", path), Mutation::Create, |disk| disk.create(path))?
             }
         };
         let generation = self.machine().generation;
@@ -201,7 +220,7 @@ impl FileLayer for FaultyFiles {
     }
 
     fn create_dir_all(&self, path: &Path) -> Result<()> {
-        self.mutate(("create directory", path), Mutation::Grow, |disk| disk.create_dir_all(path))
+        self.mutate(("create directory", path), Mutation::Create, |disk| disk.create_dir_all(path))
     }
 
     fn sync_dir(&self, path: &Path) -> Result<()> {
@@ -257,7 +276,8 @@ impl FileHandle for FaultyFile {
 
     fn append(&self, bytes: &[u8]) -> Result<()> {
         self.check("write")?;
-        self.files.mutate(("write", &self.path), Mutation::Grow, |disk| {
+        let reach = Mutation::Reach(self.inode, u64::MAX);
+        self.files.mutate(("write", &self.path), reach, |disk| {
             let end = disk.file_len(self.inode)?;
             disk.write(self.inode, end, bytes)
         })
@@ -265,7 +285,8 @@ impl FileHandle for FaultyFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.check("write")?;
-        self.files.mutate(("write", &self.path), Mutation::Grow, |disk| disk.write(self.inode, offset, bytes))
+        let reach = Mutation::Reach(self.inode, offset + bytes.len() as u64);
+        self.files.mutate(("write", &self.path), reach, |disk| disk.write(self.inode, offset, bytes))
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
@@ -280,7 +301,8 @@ impl FileHandle for FaultyFile {
 
     fn set_len(&self, len: u64) -> Result<()> {
         self.check("resize")?;
-        self.files.mutate(("resize", &self.path), Mutation::Grow, |disk| disk.set_len(self.inode, len))
+        let reach = Mutation::Reach(self.inode, len);
+        self.files.mutate(("resize", &self.path), reach, |disk| disk.set_len(self.inode, len))
     }
 
     fn sync(&self) -> Result<()> {

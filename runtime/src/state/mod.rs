@@ -26,6 +26,9 @@ pub use registry::{SnapshotMode, StateKind, StateRegistry, StateSpec, TableBudge
 pub use row::{RowKey, RowRef};
 pub use run::{BLOCK_TARGET, Block, CHUNK_TARGET, Chunk, RUN_VERSION, RunBuilder};
 pub use states::{StateHandle, States};
-pub use store::{RestorePoint, RunId, RunRef, RunRefs};
+pub use store::{
+    LeaseRequest, RestorePoint, RunId, RunRef, RunRefs, Store, StoreBackend, StoreEvents, StoreOptions,
+    StoreStatus,
+};
 pub use table::KeyedTable;
 pub use timers::Timers;

@@ -181,6 +181,24 @@ impl Disk {
         }
     }
 
+    /// What is on the platter.
+    pub(super) fn durable_copy(&self) -> Self {
+        let inode = |inode: &Inode| Inode {
+            seen: inode.durable.clone(),
+            durable: inode.durable.clone(),
+            unsynced: Vec::new(),
+        };
+        let mut copy = Self {
+            inodes: self.inodes.iter().map(|(id, content)| (*id, inode(content))).collect(),
+            names: self.durable_names.clone(),
+            durable_names: self.durable_names.clone(),
+            name_changes: Vec::new(),
+            next_inode: self.next_inode,
+        };
+        copy.drop_orphans();
+        copy
+    }
+
     pub(super) fn flip(&mut self, path: &Path, offset: u64, mask: u8) -> io::Result<()> {
         let inode = self.find(path).ok_or(ErrorKind::NotFound)?;
         let inode = self.inode_mut(inode)?;

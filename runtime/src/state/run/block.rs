@@ -114,7 +114,7 @@ impl Block {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn verified(piece: Arc<Vec<u8>>, range: Range<usize>, crc: u32) -> Result<Self, String> {
+    pub(crate) fn verified(piece: Arc<Vec<u8>>, range: Range<usize>, crc: u32) -> Result<Self, String> {
         let bytes = piece.get(range.clone()).ok_or("it ends too early")?;
         let found = crc32fast::hash(bytes);
         if found != crc {

@@ -7,6 +7,7 @@
 //! tail:  guide length u32, CRC-32 of the guide u32, rows u32, "TGR", version u8
 //! ```
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::RUN_VERSION;
@@ -81,6 +82,11 @@ impl Chunk {
     /// Bytes of the chunk.
     pub fn bytes_len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// The bytes that it was read from.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        Arc::try_unwrap(self.bytes).unwrap_or_else(|bytes| bytes.to_vec())
     }
 
     /// Shows every row, tombstones too, in row order.
@@ -174,9 +180,10 @@ impl Guide {
         Ok(())
     }
 
-    /// Memory that it takes.
-    pub(crate) fn bytes_len(&self) -> usize {
-        self.blocks.len() * size_of::<BlockFence>() + self.bloom.len()
+    /// Where a block lies in its chunk, and its checksum.
+    pub(crate) fn range(&self, block: usize) -> Option<(Range<usize>, u32)> {
+        let fence = self.blocks.get(block)?;
+        Some((fence.offset as usize..fence.offset as usize + fence.len as usize, fence.crc))
     }
 
     pub(crate) fn may_contain(&self, state: StateId, hash: KeyHash) -> bool {

@@ -1,5 +1,6 @@
 //! Reads the rows of one run: by place through fences and bloom filters, or a range in order.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::block::{Block, Row};
@@ -13,7 +14,7 @@ use crate::state::row::RowRef;
 /// Where the pieces of a run come from: memory, a cache, or a store. What it gives is verified.
 pub(crate) trait Pieces: Send + Sync {
     /// The header.
-    fn header(&self) -> Result<Arc<RunHeader>>;
+    fn header(&self) -> Result<&RunHeader>;
     /// The guide of a chunk.
     fn guide(&self, chunk: usize) -> Result<Arc<Guide>>;
     /// A block of a chunk.
@@ -33,7 +34,6 @@ pub(crate) const LAST_PLACE: Place = (StateId(u16::MAX), KeyHash(u64::MAX));
 /// Stands on a row of a run and moves on in row order, up to an end.
 pub(crate) struct Cursor {
     run: Arc<dyn Pieces>,
-    header: Arc<RunHeader>,
     end: Place,
     chunk: usize,
     guide: Arc<Guide>,
@@ -48,21 +48,21 @@ impl Cursor {
     ///
     /// # Errors
     /// If a piece can't be read or is damaged.
-    pub(crate) fn open(run: &Arc<dyn Pieces>, first: Place, end: Place) -> Result<Option<Self>> {
+    pub(crate) fn open<P: Pieces + 'static>(run: &Arc<P>, first: Place, end: Place) -> Result<Option<Self>> {
         let header = run.header()?;
         let chunk = header.seek(first.0, first.1);
         if header.chunks.get(chunk).is_none_or(|fence| fence.first > end) {
             return Ok(None);
         }
         let guide = run.guide(chunk)?;
-        Self::enter(run, (header, guide), chunk, (first, end))
+        Self::enter(Arc::clone(run) as Arc<dyn Pieces>, (chunk, guide), (first, end))
     }
 
     /// Stands on the first row of one place, `None` if there is none; most misses read no block.
     ///
     /// # Errors
     /// If a piece can't be read or is damaged.
-    pub(crate) fn probe(run: &Arc<dyn Pieces>, place: Place) -> Result<Option<Self>> {
+    pub(crate) fn probe<P: Pieces + 'static>(run: &Arc<P>, place: Place) -> Result<Option<Self>> {
         let header = run.header()?;
         let chunk = header.seek(place.0, place.1);
         if header.chunks.get(chunk).is_none_or(|fence| fence.first > place) {
@@ -72,13 +72,12 @@ impl Cursor {
         if !guide.may_contain(place.0, place.1) {
             return Ok(None);
         }
-        Self::enter(run, (header, guide), chunk, (place, place))
+        Self::enter(Arc::clone(run) as Arc<dyn Pieces>, (chunk, guide), (place, place))
     }
 
     fn enter(
-        run: &Arc<dyn Pieces>,
-        (header, guide): (Arc<RunHeader>, Arc<Guide>),
-        chunk: usize,
+        run: Arc<dyn Pieces>,
+        (chunk, guide): (usize, Arc<Guide>),
         (first, end): (Place, Place),
     ) -> Result<Option<Self>> {
         let block_index = guide.seek(first.0, first.1);
@@ -90,15 +89,15 @@ impl Cursor {
         }
         let block = run.block(chunk, block_index, &guide)?;
         let damaged = |problem| run.damaged(problem);
-        let start = if block.state() < first.0 {
-            return Err(run.damaged(format!("a block of chunk {chunk} is of another state than its fence")));
-        } else if block.state() == first.0 {
-            block.seek(first.1).map_err(damaged)?
-        } else {
-            block.start()
+        let start = match block.state().cmp(&first.0) {
+            Ordering::Less => {
+                return Err(damaged(format!("a block of chunk {chunk} is of another state than its fence")));
+            }
+            Ordering::Equal => block.seek(first.1).map_err(damaged)?,
+            Ordering::Greater => block.start(),
         };
         let (row, next) = block.read(start).map_err(damaged)?;
-        let cursor = Self { run: Arc::clone(run), header, end, chunk, guide, block_index, block, row, next };
+        let cursor = Self { run, end, chunk, guide, block_index, block, row, next };
         Ok((cursor.place() <= end).then_some(cursor))
     }
 
@@ -130,7 +129,7 @@ impl Cursor {
         self.block_index += 1;
         if self.block_index >= self.guide.blocks.len() {
             self.chunk += 1;
-            if self.header.chunks.get(self.chunk).is_none_or(|fence| fence.first > self.end) {
+            if self.run.header()?.chunks.get(self.chunk).is_none_or(|fence| fence.first > self.end) {
                 return Ok(false);
             }
             self.guide = self.run.guide(self.chunk)?;

@@ -38,12 +38,12 @@ fn build(rows: &Rows) -> Vec<Vec<u8>> {
 
 /// A run of chunks in memory.
 struct InMemory {
-    header: Arc<RunHeader>,
+    header: RunHeader,
     chunks: Vec<Chunk>,
 }
 
 impl InMemory {
-    fn of(chunks: Vec<Vec<u8>>) -> Arc<dyn Pieces> {
+    fn of(chunks: Vec<Vec<u8>>) -> Arc<Self> {
         let mut header = RunHeader::new(1);
         let chunks: Vec<Chunk> =
             chunks.into_iter().map(|bytes| Chunk::parse(bytes).expect("just built")).collect();
@@ -52,13 +52,13 @@ impl InMemory {
         }
         let (bytes, crc) = header.encode();
         assert_eq!(RunHeader::decode(&bytes), Ok((header.clone(), crc)));
-        Arc::new(Self { header: Arc::new(header), chunks })
+        Arc::new(Self { header, chunks })
     }
 }
 
 impl Pieces for InMemory {
-    fn header(&self) -> Result<Arc<RunHeader>> {
-        Ok(Arc::clone(&self.header))
+    fn header(&self) -> Result<&RunHeader> {
+        Ok(&self.header)
     }
 
     fn guide(&self, chunk: usize) -> Result<Arc<Guide>> {
