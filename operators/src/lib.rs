@@ -1,1 +1,27 @@
-//! operators
+//! The typed API of Tidegate and its operators: `Dataflow`, `Stream`, `KeyedStream`, windows and patterns.
+//!
+//! A program builds a graph with these types; the facade crate runs it. Each operator is one file; what it decides is
+//! in pure cores (`window::slices`, `window::session`, `pattern::matcher`) with property tests.
+
+mod builder;
+mod dataflow;
+mod event_time;
+mod key;
+mod keyed;
+mod naming;
+mod operator;
+mod sink;
+mod stage;
+mod stream;
+#[doc(hidden)]
+pub mod testing;
+
+pub use dataflow::Dataflow;
+pub use event_time::{HasEventTime, Time, Timed, Untimed};
+pub use key::SameKey;
+pub use keyed::KeyedStream;
+pub use sink::SinkHandle;
+pub use stream::Stream;
+
+pub use tidegate_runtime::time::watermark::{WatermarkGenerator, WatermarkStrategy};
+pub use tidegate_runtime::time::{Timestamp, hours, millis, minutes, seconds};

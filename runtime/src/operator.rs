@@ -157,10 +157,23 @@ pub trait Operator: Send {
     }
 }
 
+/// What a stage is told when it is opened.
+pub struct StageContext {
+    /// Time.
+    pub clock: Clock,
+    /// Live counters of the subtask that it is fused into.
+    pub status: Arc<SubtaskStatus>,
+}
+
 /// A stateless transformation, fused into the subtask before it. One input type, one output.
 ///
 /// Watermarks pass through it in place; it is never part of a checkpoint.
 pub trait Stage: Send {
+    /// Called once, before the first batch.
+    fn open(&mut self, cx: &StageContext) {
+        let _ = cx;
+    }
+
     /// Takes a batch; the former one was used up.
     fn accept(&mut self, batch: ErasedBatch);
 

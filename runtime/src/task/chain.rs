@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::element::ErasedBatch;
 use crate::error::Result;
 use crate::exchange::{Control, Routed, Router};
-use crate::operator::{FlushReason, Progress, Stage, StepContext};
+use crate::operator::{FlushReason, Progress, Stage, StageContext, StepContext};
 use crate::time::Timestamp;
 
 /// A node of a chain. Nodes stand in topological order: `next` holds higher positions only.
@@ -69,6 +69,15 @@ impl Chain {
             entries: entries.into_iter().map(Into::into).collect(),
             flushing: None,
             has_fallen_idle: false,
+        }
+    }
+
+    /// Opens all stages.
+    pub(super) fn open(&mut self, cx: &StageContext) {
+        for node in &mut self.nodes {
+            if let Node::Stage { stage, .. } = node {
+                stage.open(cx);
+            }
         }
     }
 

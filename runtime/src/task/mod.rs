@@ -16,6 +16,7 @@ use crate::error::{Failure, Result};
 use crate::id::{AttemptId, CheckpointId, Lineage, SubtaskId};
 use crate::key::{KeyGroupRange, KeyGroups};
 use crate::metrics::SubtaskStatus;
+use crate::operator::StageContext;
 use crate::sink::{Committer, PrepareJob};
 use crate::time::{Clock, Timestamp};
 
@@ -148,6 +149,13 @@ pub struct TaskContext {
     pub reporter: Reporter,
     /// Seed of its randomness.
     pub seed: u64,
+}
+
+impl TaskContext {
+    /// What the fused stages are told.
+    fn stage_context(&self) -> StageContext {
+        StageContext { clock: self.clock.clone(), status: Arc::clone(&self.status) }
+    }
 }
 
 /// What an attempt starts from.

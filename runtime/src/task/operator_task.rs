@@ -132,6 +132,7 @@ impl OperatorTask {
         self.input.alignment = Alignment::new(lanes, restore.checkpoint);
         self.input.combiner = WatermarkCombiner::new(lanes, watermark);
         self.context.status.set_watermark(watermark);
+        self.chain.open(&self.context.stage_context());
         self.operator.open(&mut OpenContext {
             operator: &self.context.operator,
             subtask: self.context.subtask,

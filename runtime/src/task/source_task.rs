@@ -105,6 +105,7 @@ impl SourceTask {
         let status = &self.context.status;
         status.replayed_records.add(status.records_in.get().saturating_sub(self.records));
         status.records_in.set(self.records);
+        self.chain.open(&self.context.stage_context());
         self.reader = Some(reader);
         Ok(())
     }

@@ -1,0 +1,5 @@
+//! Operators with subtasks of their own, as the step machine drives them.
+
+pub(crate) mod input;
+pub(crate) mod relay;
+pub(crate) mod stateful;
