@@ -52,6 +52,11 @@ impl Figure {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Takes away.
+    pub fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
     /// Sets.
     pub fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
