@@ -1,0 +1,186 @@
+//! What the deciding side and the owning side say to each other: plain data, so that it can travel between processes.
+
+use serde::{Deserialize, Serialize};
+use tidegate_runtime::error::Failure;
+use tidegate_runtime::id::{AttemptId, CheckpointId, RegionId, SubtaskId};
+use tidegate_runtime::sink::Committable;
+use tidegate_runtime::task::SourceSnapshot;
+use tidegate_runtime::time::Timestamp;
+
+/// The deciding side's way to the workers.
+pub trait ControlLink: Send + Sync {
+    /// Sends a command; it is lost when the worker is gone, which is told by `WorkerReport`s that don't come.
+    fn command(&self, command: WorkerCommand);
+}
+
+/// The owning side's way to the job.
+pub trait ReportLink: Send + Sync {
+    /// Sends a report; it is lost when the job is gone.
+    fn report(&self, report: WorkerReport);
+}
+
+/// How an attempt begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeployMode {
+    /// Its subtasks work.
+    Run,
+    /// The run's last checkpoint is made: only what it prepared is committed (case 100, 101).
+    CommitOnly,
+}
+
+/// From the job to a worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum WorkerCommand {
+    /// Start an attempt.
+    Deploy(Deployment),
+    /// End all attempts of a region below `fence`, and never start one of them later.
+    Cancel {
+        /// Which region.
+        region: RegionId,
+        /// The first attempt that may run.
+        fence: AttemptId,
+    },
+    /// Have the sources start a checkpoint.
+    Trigger {
+        /// Which.
+        checkpoint: CheckpointId,
+        /// Those that take part.
+        attempts: Vec<AttemptId>,
+    },
+    /// The checkpoint will not complete.
+    Abort(CheckpointId),
+    /// The checkpoint is published.
+    Completed(CheckpointId),
+    /// A split for a source's subtask.
+    AssignSplit {
+        /// For which attempt.
+        attempt: AttemptId,
+        /// For whom.
+        subtask: SubtaskId,
+        /// The encoded split.
+        split: Vec<u8>,
+    },
+    /// No split will come for a source's subtask.
+    NoMoreSplits {
+        /// For which attempt.
+        attempt: AttemptId,
+        /// For whom.
+        subtask: SubtaskId,
+    },
+    /// Sources read no further.
+    Pause(AttemptId),
+    /// Sources end their input.
+    Drain(AttemptId),
+}
+
+/// An attempt to be started.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Of which region.
+    pub region: RegionId,
+    /// Its number.
+    pub attempt: AttemptId,
+    /// What to do.
+    pub mode: DeployMode,
+    /// What to restore from.
+    pub checkpoint: Option<CheckpointId>,
+    /// The parts of that checkpoint, by subtask.
+    pub parts: Vec<(SubtaskId, SubtaskSnapshot)>,
+}
+
+/// What a subtask adds to a checkpoint, besides the rows of its tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubtaskSnapshot {
+    /// Of the operator itself.
+    pub operator_state: Vec<u8>,
+    /// Of a source.
+    pub source: Option<SourceSnapshot>,
+    /// The watermark it stood at.
+    pub watermark: Timestamp,
+    /// Prepared and not known to be committed, oldest first: those of earlier checkpoints too (case 16).
+    pub committables: Vec<(CheckpointId, Committable)>,
+    /// Bytes of the rows that its tables handed over.
+    pub table_bytes: u64,
+}
+
+/// Why an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// By itself: the restart policy counts it.
+    Failure,
+    /// A person or chaos killed one of its actors.
+    Asked,
+    /// Another attempt's hung step cost the threads that it ran on, or its supervisors were replaced.
+    Collateral,
+}
+
+/// From a worker to the job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum WorkerReport {
+    /// All subtasks of the attempt are open.
+    Up {
+        /// Its region.
+        region: RegionId,
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// The attempt has ended before its time; `Gone` follows.
+    Failed {
+        /// Its region.
+        region: RegionId,
+        /// Which.
+        attempt: AttemptId,
+        /// Why, and where.
+        failure: Failure,
+        /// Whether the restart policy counts it.
+        origin: Origin,
+    },
+    /// Nothing of the region's attempts below the fence is left.
+    Gone {
+        /// The region.
+        region: RegionId,
+        /// As it was given.
+        fence: AttemptId,
+    },
+    /// A subtask's part of a checkpoint is durable.
+    Ack {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Whose.
+        subtask: SubtaskId,
+        /// The part.
+        part: SubtaskSnapshot,
+    },
+    /// A subtask can't take part in a checkpoint.
+    Decline {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Why.
+        cause: String,
+    },
+    /// A source's subtask has no split.
+    RequestSplit {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Whose.
+        subtask: SubtaskId,
+    },
+    /// All input of a subtask has ended.
+    Ended {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Whose.
+        subtask: SubtaskId,
+    },
+    /// Everything prepared up to this checkpoint is committed.
+    Committed {
+        /// By which attempt.
+        attempt: AttemptId,
+        /// Up to and including this.
+        checkpoint: CheckpointId,
+    },
+}

@@ -1,0 +1,252 @@
+//! The live actor tree as data: what `tidegate topology` prints.
+
+use serde::{Deserialize, Serialize};
+use tidegate_runtime::id::Lineage;
+use tidegate_runtime::metrics::Activity;
+use tidegate_runtime::time::Timestamp;
+
+use crate::directory::{Directory, Entry, SubtaskEntry, lock};
+
+/// What an actor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorKind {
+    /// The root of the tree.
+    Runtime,
+    /// Decides about the job's life.
+    Job,
+    /// Coordinates checkpoints.
+    Checkpoints,
+    /// Assigns the splits of a source.
+    Enumerator,
+    /// Decides about one region.
+    Region,
+    /// Owns what runs in a process.
+    Worker,
+    /// Owns one attempt of a region.
+    Deployment,
+    /// Runs one instance of an operator.
+    Subtask,
+}
+
+/// Whether an actor lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum ActorState {
+    /// Not yet started.
+    Starting,
+    /// Takes messages.
+    Running,
+    /// Has failed or was killed, and will be replaced.
+    Restarting,
+    /// Has ended.
+    Stopped,
+}
+
+impl ActorState {
+    pub(crate) fn from_u8(value: u8) -> Self {
+        match value {
+            0 => Self::Starting,
+            1 => Self::Running,
+            2 => Self::Restarting,
+            _ => Self::Stopped,
+        }
+    }
+}
+
+/// Where a job stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Its actors are being started.
+    Created,
+    /// All regions run.
+    Running,
+    /// A region is between two attempts.
+    Restarting,
+    /// It was asked to stop and makes its last checkpoint.
+    Stopping,
+    /// Its input has ended and all output is committed.
+    Finished,
+    /// It was stopped and can be resumed.
+    Stopped,
+    /// It was given up.
+    Failed,
+}
+
+impl std::fmt::Display for JobState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Stopping => "stopping",
+            Self::Finished => "finished",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// The live actor tree of a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Topology {
+    /// The job's name.
+    pub job: String,
+    /// The run.
+    pub lineage: Lineage,
+    /// Where the job stands.
+    pub state: JobState,
+    /// Processing time of this picture, in milliseconds since the epoch.
+    pub at_ms: i64,
+    /// All actors, by path.
+    pub actors: Vec<ActorInfo>,
+}
+
+/// One actor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActorInfo {
+    /// Readable and stable: `count/1`, `region-0`, `sources/lines`.
+    pub path: String,
+    /// What it is.
+    pub kind: ActorKind,
+    /// Path of its supervisor; empty for the root.
+    pub parent: String,
+    /// Whether it lives.
+    pub state: ActorState,
+    /// The attempt that it belongs to, for deployments and subtasks.
+    pub attempt: Option<u64>,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Messages in its mailbox.
+    pub mailbox_depth: u64,
+    /// What only subtasks have.
+    pub subtask: Option<SubtaskInfo>,
+}
+
+/// The figures of a subtask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SubtaskInfo {
+    /// What it does, or why it is parked.
+    pub activity: Activity,
+    /// Records taken in.
+    pub records_in: u64,
+    /// Records sent on.
+    pub records_out: u64,
+    /// Records taken in a second.
+    pub records_in_per_second: f64,
+    /// Records sent on a second.
+    pub records_out_per_second: f64,
+    /// Records in a batch taken in, on average.
+    pub batch_fill: f64,
+    /// Its inputs.
+    pub inputs: Vec<InputInfo>,
+    /// Its watermark, in milliseconds; none before the first.
+    pub watermark_ms: Option<i64>,
+    /// The highest event time it has seen, minus its watermark, in milliseconds.
+    pub watermark_lag_ms: Option<i64>,
+    /// Entries of keyed state in memory.
+    pub state_entries: u64,
+    /// Bytes of keyed state in memory.
+    pub state_bytes: u64,
+    /// The newest checkpoint that it took part in; none before the first.
+    pub last_checkpoint: Option<u64>,
+    /// Steps that one user call made longer than the budget.
+    pub overshoots: u64,
+    /// Late records.
+    pub late_records: u64,
+    /// Records that were read again after a restore.
+    pub replayed_records: u64,
+}
+
+/// One lane of a subtask's gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputInfo {
+    /// Path of the subtask that sends.
+    pub producer: String,
+    /// Bytes that wait.
+    pub queued_bytes: u64,
+    /// Batches and control elements that wait.
+    pub queued_elements: u64,
+    /// Whether it waits for an alignment.
+    pub is_blocked: bool,
+}
+
+impl Directory {
+    /// All actors as data.
+    pub(crate) fn actors(&self) -> Vec<ActorInfo> {
+        self.all().iter().map(|entry| actor_info(entry)).collect()
+    }
+
+    /// Measures rates since the last call.
+    pub(crate) fn sample_rates(&self, seconds: f64) {
+        for entry in self.all() {
+            if let Some(subtask) = &entry.subtask {
+                let now = (subtask.status.records_in.get(), subtask.status.records_out.get());
+                let mut rates = lock(&subtask.rates);
+                // A restored source counts on from an earlier position.
+                let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+                rates.records_in = rate(now.0, rates.sampled.0);
+                rates.records_out = rate(now.1, rates.sampled.1);
+                rates.sampled = now;
+            }
+        }
+    }
+}
+
+fn actor_info(entry: &Entry) -> ActorInfo {
+    let attempt = entry.attempt.load(std::sync::atomic::Ordering::Relaxed);
+    ActorInfo {
+        path: entry.path.clone(),
+        kind: entry.kind,
+        parent: entry.parent.clone(),
+        state: entry.state(),
+        attempt: (attempt > 0).then_some(attempt),
+        restarts: entry.restarts(),
+        mailbox_depth: entry.mailbox_depth(),
+        subtask: entry.subtask.as_ref().map(subtask_info),
+    }
+}
+
+fn subtask_info(subtask: &SubtaskEntry) -> SubtaskInfo {
+    let status = &subtask.status;
+    let rates = *lock(&subtask.rates);
+    let watermark = status.watermark();
+    let event_time = status.event_time();
+    let has_watermark = watermark != Timestamp::MIN && watermark != Timestamp::MAX;
+    let lag = (has_watermark && event_time != Timestamp::MIN).then(|| (event_time.0 - watermark.0).max(0));
+    let batches = status.batches_in.get();
+    SubtaskInfo {
+        activity: status.activity(),
+        records_in: status.records_in.get(),
+        records_out: status.records_out.get(),
+        records_in_per_second: rates.records_in,
+        records_out_per_second: rates.records_out,
+        batch_fill: if batches == 0 { 0.0 } else { status.records_in.get() as f64 / batches as f64 },
+        inputs: inputs(subtask),
+        watermark_ms: (watermark != Timestamp::MIN).then_some(watermark.0),
+        watermark_lag_ms: lag,
+        state_entries: status.state_entries.get(),
+        state_bytes: status.state_bytes.get(),
+        last_checkpoint: Some(status.last_checkpoint.get()).filter(|id| *id > 0),
+        overshoots: status.overshoots.get(),
+        late_records: status.late_records.get(),
+        replayed_records: status.replayed_records.get(),
+    }
+}
+
+fn inputs(subtask: &SubtaskEntry) -> Vec<InputInfo> {
+    let Some((gate, producers)) = lock(&subtask.gate).clone() else { return Vec::new() };
+    let figures = gate.figures();
+    producers
+        .iter()
+        .enumerate()
+        .map(|(lane, producer)| InputInfo {
+            producer: producer.clone(),
+            queued_bytes: figures.lane_bytes.get(lane).copied().unwrap_or(0) as u64,
+            queued_elements: figures.lane_elements.get(lane).copied().unwrap_or(0) as u64,
+            is_blocked: figures.blocked.get(lane).copied().unwrap_or(false),
+        })
+        .collect()
+}
