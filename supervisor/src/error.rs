@@ -39,7 +39,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Programs built with `panic = "abort"` can't catch the failure of a subtask.
-    #[error("the program is built with `panic = \"abort\"`: a failed subtask would end it; set `panic = \"unwind\"`")]
+    #[error(
+        "the program is built with `panic = \"abort\"`: a failed subtask would end it; set `panic = \"unwind\"`"
+    )]
     PanicAborts,
     /// Output or state is in the way.
     #[error("{}: {problem}", path.display())]

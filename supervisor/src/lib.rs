@@ -1,1 +1,28 @@
-//! supervisor
+//! The supervisor actor tree: it plays the job manager and the task manager around the runtime's step machines.
+
+mod alive;
+mod directory;
+mod error;
+mod handle;
+mod job;
+mod launch;
+mod link;
+mod message;
+mod panics;
+mod post;
+mod report;
+mod root;
+mod run_storage;
+mod source_state;
+mod storage;
+mod tables;
+mod timer;
+mod topology;
+mod worker;
+
+pub use error::{Error, Result};
+pub use handle::Job;
+pub use job::StopMode;
+pub use launch::{launch, launch_on};
+pub use report::{CheckpointRecord, CheckpointStatus, JobReport, JobTotals, StopSignal};
+pub use topology::{ActorInfo, ActorKind, ActorState, InputInfo, JobState, SubtaskInfo, Topology};

@@ -1,11 +1,9 @@
 //! What the deciding side and the owning side say to each other: plain data, so that it can travel between processes.
 
 use serde::{Deserialize, Serialize};
+use tidegate_runtime::checkpoint::manifest::SubtaskSnapshot;
 use tidegate_runtime::error::Failure;
 use tidegate_runtime::id::{AttemptId, CheckpointId, RegionId, SubtaskId};
-use tidegate_runtime::sink::Committable;
-use tidegate_runtime::task::SourceSnapshot;
-use tidegate_runtime::time::Timestamp;
 
 /// The deciding side's way to the workers.
 pub trait ControlLink: Send + Sync {
@@ -86,21 +84,6 @@ pub struct Deployment {
     pub checkpoint: Option<CheckpointId>,
     /// The parts of that checkpoint, by subtask.
     pub parts: Vec<(SubtaskId, SubtaskSnapshot)>,
-}
-
-/// What a subtask adds to a checkpoint, besides the rows of its tables.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SubtaskSnapshot {
-    /// Of the operator itself.
-    pub operator_state: Vec<u8>,
-    /// Of a source.
-    pub source: Option<SourceSnapshot>,
-    /// The watermark it stood at.
-    pub watermark: Timestamp,
-    /// Prepared and not known to be committed, oldest first: those of earlier checkpoints too (case 16).
-    pub committables: Vec<(CheckpointId, Committable)>,
-    /// Bytes of the rows that its tables handed over.
-    pub table_bytes: u64,
 }
 
 /// Why an attempt ended.

@@ -5,6 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 
+use tidegate_runtime::error::Error;
+
 thread_local! {
     static IS_CATCHING: Cell<bool> = const { Cell::new(false) };
     static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -16,6 +18,14 @@ pub(crate) struct Panicked {
     pub(crate) message: String,
     /// `file:line:column`.
     pub(crate) location: Option<String>,
+}
+
+impl Panicked {
+    /// As an error of user code.
+    pub(crate) fn into_error(self) -> Error {
+        let at = self.location.map_or(String::new(), |at| format!(" at {at}"));
+        Error::User(format!("panicked{at}: {}", self.message).into())
+    }
 }
 
 /// Runs `f` and catches its panic, with its location.

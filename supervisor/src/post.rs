@@ -1,10 +1,10 @@
-//! A handle that casts to an actor and counts what lies in its mailbox.
+//! Handles that cast to an actor and count what lies in its mailbox.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ractor::ActorRef;
 
-use crate::directory::Entry;
+use crate::directory::{Entry, lock};
 
 /// An actor's address.
 pub(crate) struct Post<M> {
@@ -36,5 +36,37 @@ impl<M: ractor::Message> Post<M> {
 
     pub(crate) fn entry(&self) -> &Arc<Entry> {
         &self.entry
+    }
+}
+
+/// Where the current holder of a role is found, across its restarts.
+pub(crate) struct Slot<M>(Mutex<Option<Post<M>>>);
+
+impl<M> Default for Slot<M> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<M: ractor::Message> Slot<M> {
+    pub(crate) fn set(&self, post: Post<M>) {
+        *lock(&self.0) = Some(post);
+    }
+
+    pub(crate) fn get(&self) -> Option<Post<M>> {
+        lock(&self.0).clone()
+    }
+
+    pub(crate) fn tell(&self, message: M) {
+        if let Some(post) = self.get() {
+            post.cast(message);
+        }
+    }
+
+    /// A message was taken out of the mailbox.
+    pub(crate) fn taken(&self) {
+        if let Some(post) = &*lock(&self.0) {
+            post.entry.taken();
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidegate_runtime::checkpoint::CheckpointKind;
+use tidegate_runtime::checkpoint::manifest::CheckpointKind;
 use tidegate_runtime::error::Failure;
 use tidegate_runtime::id::{CheckpointId, Lineage};
 use tidegate_runtime::metrics::Figure;
@@ -120,6 +120,17 @@ impl History {
             record.status = status;
             record.duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
             record.bytes = bytes;
+        }
+    }
+
+    /// Ends a checkpoint whose end nobody saw.
+    pub(crate) fn end_open(&self, checkpoint: CheckpointId, status: CheckpointStatus) {
+        let mut records = lock(&self.0);
+        let is_open = |record: &&mut CheckpointRecord| {
+            record.checkpoint == checkpoint && record.status == CheckpointStatus::InProgress
+        };
+        if let Some(record) = records.iter_mut().find(is_open) {
+            record.status = status;
         }
     }
 

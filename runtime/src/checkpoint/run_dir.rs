@@ -48,6 +48,9 @@ struct RunRecord {
     lineage: String,
     status: RunStatus,
     created_ms: i64,
+    /// How often it was started, so that no attempt's number is ever given twice.
+    #[serde(default)]
+    starts: u64,
     plan: Vec<(String, String)>,
 }
 
@@ -96,15 +99,16 @@ impl RunDir {
             Some((record, lineage)) if record.status != RunStatus::Finished => {
                 let old = PlanFingerprint { parts: record.plan.clone() };
                 refuse_differences(path, &old, &new.plan)?;
-                let mut dir = Self {
+                let starts = record.starts + 1;
+                let dir = Self {
                     files,
                     path: path.to_path_buf(),
-                    record,
+                    record: RunRecord { starts, status: RunStatus::Running, ..record },
                     lineage,
                     opening: Opening::Resumed,
                     _lock: lock,
                 };
-                dir.set_status(RunStatus::Running)?;
+                dir.write_record()?;
                 Ok(dir)
             }
             _ => Self::begin(files, path, new, lock),
@@ -119,6 +123,7 @@ impl RunDir {
             lineage: new.lineage.to_string(),
             status: RunStatus::Running,
             created_ms: new.now.millis(),
+            starts: 1,
             plan: new.plan.parts,
         };
         let dir = Self {
@@ -151,6 +156,11 @@ impl RunDir {
     /// When the run began.
     pub fn created(&self) -> Timestamp {
         Timestamp(self.record.created_ms)
+    }
+
+    /// How often the run was started, this time included.
+    pub fn starts(&self) -> u64 {
+        self.record.starts
     }
 
     /// Writes down how far the run has come, durably.

@@ -1,0 +1,354 @@
+//! The job's actor: decides about the job's life and routes between workers, coordinator, regions and enumerators.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime, SpawnErr, SupervisionEvent};
+use tidegate_runtime::checkpoint::coordinator::CoordinatorEvent;
+use tidegate_runtime::checkpoint::manifest::{CheckpointKind, Manifest};
+use tidegate_runtime::checkpoint::restart::{RestartDecision, RestartTracker};
+use tidegate_runtime::error::Failure;
+use tidegate_runtime::graph::NodeKind;
+use tidegate_runtime::id::{AttemptId, CheckpointId, OperatorId, RegionId};
+
+use super::checkpoints::{CheckpointActor, CheckpointMessage, CheckpointReply, last};
+use super::enumerator::{EnumeratorActor, EnumeratorMessage};
+use super::lifecycle::{JobEnd, LifeAction, Lifecycle, StopMode};
+use super::region::{RegionActor, RegionMessage};
+use super::shared::JobShared;
+use crate::directory::lock;
+use crate::message::{DeployMode, Origin, WorkerCommand, WorkerReport};
+use crate::post::Post;
+use crate::root::RootMessage;
+use crate::topology::ActorKind;
+
+/// What the job's actor is told.
+pub(crate) enum JobMessage {
+    /// By a worker.
+    Report(WorkerReport),
+    /// By a region: all its subtasks run.
+    RegionUp { region: RegionId, attempt: AttemptId },
+    /// By a region: it is between two attempts.
+    RegionDown(RegionId),
+    /// By a region: it failed by itself; may it start again?
+    Judge { region: RegionId, failure: Failure },
+    /// By a region: it wants to know what to restore from.
+    AskRestorePoint(RegionId),
+    /// By a region: it deploys an attempt.
+    Starting { region: RegionId, attempt: AttemptId, mode: DeployMode, from: Option<Arc<Manifest>> },
+    /// By the coordinator: a region may read the latest checkpoint.
+    RestorePoint(RegionId),
+    /// By the coordinator: published.
+    CheckpointCompleted { checkpoint: CheckpointId, kind: CheckpointKind },
+    /// By the coordinator: too many failed.
+    FailOver(String),
+    /// By a coordinator that has taken over.
+    CheckpointsReady,
+    /// By an enumerator.
+    SourceFailed { attempt: AttemptId, failure: Failure },
+    /// By a person.
+    Checkpoint(CheckpointReply),
+    /// By a person; the mode is in `JobShared::stop`.
+    Stop,
+}
+
+/// The actor.
+pub(crate) struct JobActor {
+    pub(crate) shared: Arc<JobShared>,
+    pub(crate) root: Post<RootMessage>,
+}
+
+/// The life of the job, and the addresses of the actors below it.
+pub(crate) struct JobActorState {
+    life: Lifecycle,
+    policy: RestartTracker,
+    checkpoints: Post<CheckpointMessage>,
+    regions: BTreeMap<RegionId, Post<RegionMessage>>,
+    enumerators: BTreeMap<OperatorId, Post<EnumeratorMessage>>,
+}
+
+impl Actor for JobActor {
+    type Msg = JobMessage;
+    type State = JobActorState;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<JobMessage>,
+        (): (),
+    ) -> Result<JobActorState, ActorProcessingErr> {
+        let plan = &self.shared.plan;
+        let regions = plan.regions.iter().map(|region| (region.id, plan.subtasks(region.id)));
+        let mut life = Lifecycle::new(regions);
+        // A stop that was asked of an actor before this one stands.
+        if let Some(mode) = *lock(&self.shared.stop) {
+            life.on_stop(mode);
+        }
+        // The last checkpoint of this process, or a final one that it was started from: what is left is committed.
+        if let Some(latest) = self.shared.latest() {
+            let is_of_this_start = Some(latest.checkpoint) > self.shared.started_from;
+            if latest.kind == CheckpointKind::Final || is_of_this_start {
+                life.on_completed(latest.checkpoint, latest.kind);
+            }
+        }
+        let checkpoints = self.spawn_checkpoints(&myself)?;
+        let mut state = JobActorState {
+            life,
+            policy: RestartTracker::new(self.shared.config.restart, self.shared.seed),
+            checkpoints,
+            regions: BTreeMap::new(),
+            enumerators: BTreeMap::new(),
+        };
+        for vertex in &plan.vertices {
+            if matches!(vertex.root.kind, NodeKind::Source(_)) {
+                state.enumerators.insert(vertex.id, self.spawn_enumerator(&myself, vertex.id)?);
+            }
+        }
+        for region in &plan.regions {
+            state.regions.insert(region.id, self.spawn_region(&myself, region.id)?);
+        }
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<JobMessage>,
+        message: JobMessage,
+        state: &mut JobActorState,
+    ) -> Result<(), ActorProcessingErr> {
+        self.shared.post.taken();
+        self.on_message(message, state);
+        *lock(&self.shared.state) = state.life.state();
+        self.shared.has_input.store(state.life.has_input(), Ordering::Release);
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<JobMessage>,
+        event: SupervisionEvent,
+        state: &mut JobActorState,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorTerminated(who, ..) | SupervisionEvent::ActorFailed(who, _) = &event {
+            tracing::warn!(%event, "an actor of the job ended");
+            self.replace(&myself, who.get_id(), state)?;
+        }
+        Ok(())
+    }
+}
+
+impl JobActor {
+    fn on_message(&self, message: JobMessage, state: &mut JobActorState) {
+        match message {
+            JobMessage::Report(report) => self.on_report(report, state),
+            JobMessage::RegionUp { region, attempt } => {
+                let subtasks = self.shared.plan.subtasks(region);
+                let event = CoordinatorEvent::RegionUp { region, attempt, subtasks };
+                state.checkpoints.cast(CheckpointMessage::Event(event));
+                let actions = state.life.on_up(region, attempt);
+                self.perform(actions, state);
+            }
+            JobMessage::RegionDown(region) => {
+                state.life.on_down(region);
+                state.checkpoints.cast(CheckpointMessage::Event(CoordinatorEvent::RegionDown(region)));
+            }
+            JobMessage::Judge { region, failure } => self.judge(region, failure, state),
+            JobMessage::AskRestorePoint(region) => {
+                state.checkpoints.cast(CheckpointMessage::RestorePoint(region));
+            }
+            JobMessage::RestorePoint(region) => {
+                let is_last = state.life.is_last_published();
+                let mode = if is_last { DeployMode::CommitOnly } else { DeployMode::Run };
+                tell_region(state, region, RegionMessage::RestorePoint(mode));
+            }
+            JobMessage::Starting { region, attempt, mode, from } => {
+                self.on_starting(region, attempt, mode, from, state);
+            }
+            JobMessage::CheckpointCompleted { checkpoint, kind } => {
+                state.policy.on_checkpoint();
+                let actions = state.life.on_completed(checkpoint, kind);
+                self.perform(actions, state);
+            }
+            JobMessage::FailOver(cause) => {
+                let failure = Failure::new("checkpoints", 0, cause);
+                for region in state.regions.values() {
+                    let (failure, origin) = (failure.clone(), Origin::Failure);
+                    region.cast(RegionMessage::Failed { attempt: None, failure, origin });
+                }
+            }
+            JobMessage::CheckpointsReady => self.on_checkpoints_ready(state),
+            JobMessage::SourceFailed { attempt, failure } => {
+                for region in state.regions.values() {
+                    let (attempt, failure) = (Some(attempt), failure.clone());
+                    region.cast(RegionMessage::Failed { attempt, failure, origin: Origin::Failure });
+                }
+            }
+            JobMessage::Checkpoint(reply) => state.checkpoints.cast(CheckpointMessage::Manual(reply)),
+            JobMessage::Stop => {
+                let mode = lock(&self.shared.stop).unwrap_or(StopMode::Suspend);
+                let actions = state.life.on_stop(mode);
+                self.perform(actions, state);
+            }
+        }
+    }
+
+    fn on_report(&self, report: WorkerReport, state: &mut JobActorState) {
+        match report {
+            WorkerReport::Up { region, attempt } => tell_region(state, region, RegionMessage::Up(attempt)),
+            WorkerReport::Failed { region, attempt, failure, origin } => {
+                let attempt = Some(attempt);
+                tell_region(state, region, RegionMessage::Failed { attempt, failure, origin });
+            }
+            WorkerReport::Gone { region, fence } => tell_region(state, region, RegionMessage::Gone(fence)),
+            WorkerReport::Ack { attempt, checkpoint, subtask, part } => {
+                let event = CoordinatorEvent::Ack { attempt, checkpoint, subtask, part };
+                state.checkpoints.cast(CheckpointMessage::Event(event));
+            }
+            WorkerReport::Decline { attempt, checkpoint, cause } => {
+                let event = CoordinatorEvent::Decline { attempt, checkpoint, cause };
+                state.checkpoints.cast(CheckpointMessage::Event(event));
+            }
+            WorkerReport::RequestSplit { attempt, subtask } => {
+                if let Some(enumerator) = state.enumerators.get(&subtask.operator) {
+                    enumerator.cast(EnumeratorMessage::Request { attempt, subtask });
+                }
+            }
+            WorkerReport::Ended { attempt, subtask } => {
+                let actions = state.life.on_ended(attempt, subtask);
+                self.perform(actions, state);
+            }
+            WorkerReport::Committed { attempt, checkpoint } => {
+                let actions = state.life.on_committed(attempt, checkpoint);
+                self.perform(actions, state);
+            }
+        }
+    }
+
+    fn on_starting(
+        &self,
+        region: RegionId,
+        attempt: AttemptId,
+        mode: DeployMode,
+        from: Option<Arc<Manifest>>,
+        state: &mut JobActorState,
+    ) {
+        if state.life.on_starting(region, attempt).is_some() {
+            self.shared.counters.restarts.add(1);
+        }
+        if mode == DeployMode::Run {
+            for operator in &self.shared.plan.regions[region.0 as usize].vertices {
+                if let Some(enumerator) = state.enumerators.get(operator) {
+                    enumerator.cast(EnumeratorMessage::Reset { attempt, from: from.clone() });
+                }
+            }
+        }
+    }
+
+    fn judge(&self, region: RegionId, failure: Failure, state: &mut JobActorState) {
+        match state.policy.on_failure(self.shared.clock.now()) {
+            RestartDecision::After(pause) => {
+                tell_region(state, region, RegionMessage::RestartAfter(pause));
+            }
+            RestartDecision::GiveUp(limit) => {
+                let mut failure = failure;
+                failure.causes.push(format!("not restarted: {limit}"));
+                self.root.cast(RootMessage::JobEnded(JobEnd::Failed(failure)));
+            }
+        }
+    }
+
+    /// A new coordinator knows nothing of what runs.
+    fn on_checkpoints_ready(&self, state: &mut JobActorState) {
+        for (region, attempt, subtasks) in state.life.up() {
+            let event = CoordinatorEvent::RegionUp { region, attempt, subtasks };
+            state.checkpoints.cast(CheckpointMessage::Event(event));
+        }
+        for region in state.regions.values() {
+            region.cast(RegionMessage::AskAgain);
+        }
+        let actions = state.life.ask_again().into_iter().collect();
+        self.perform(actions, state);
+    }
+
+    fn perform(&self, actions: Vec<LifeAction>, state: &JobActorState) {
+        for action in actions {
+            match action {
+                LifeAction::Pause(attempt) => self.shared.link.command(WorkerCommand::Pause(attempt)),
+                LifeAction::Drain(attempt) => self.shared.link.command(WorkerCommand::Drain(attempt)),
+                LifeAction::RequestLast(kind) => state.checkpoints.cast(last(kind)),
+                LifeAction::End(end) => self.root.cast(RootMessage::JobEnded(end)),
+            }
+        }
+    }
+
+    fn replace(
+        &self,
+        myself: &ActorRef<JobMessage>,
+        who: ractor::ActorId,
+        state: &mut JobActorState,
+    ) -> Result<(), SpawnErr> {
+        if state.checkpoints.actor().get_id() == who {
+            state.checkpoints = self.spawn_checkpoints(myself)?;
+        }
+        if let Some(region) = find(&state.regions, who) {
+            let post = self.spawn_region(myself, region)?;
+            state.regions.insert(region, post);
+        }
+        if let Some(operator) = find(&state.enumerators, who) {
+            let post = self.spawn_enumerator(myself, operator)?;
+            let before = state.enumerators.insert(operator, post);
+            // What it had assigned is known only to the readers: the region starts again from the checkpoint.
+            let is_asked = before.is_some_and(|post| post.entry().was_kill_asked());
+            let origin = if is_asked { Origin::Asked } else { Origin::Failure };
+            let region = self.shared.plan.vertex(operator).region;
+            let failure =
+                Failure::new(self.shared.plan.vertex(operator).name.clone(), 0, "its enumerator ended");
+            tell_region(state, region, RegionMessage::Failed { attempt: None, failure, origin });
+        }
+        Ok(())
+    }
+
+    fn spawn_checkpoints(&self, myself: &ActorRef<JobMessage>) -> Result<Post<CheckpointMessage>, SpawnErr> {
+        let entry = self.shared.directory.entry("checkpoints", ActorKind::Checkpoints, "job");
+        let actor = CheckpointActor { shared: Arc::clone(&self.shared), entry: Arc::clone(&entry) };
+        let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
+        entry.bind(actor.get_cell());
+        Ok(Post::new(actor, entry))
+    }
+
+    fn spawn_region(
+        &self,
+        myself: &ActorRef<JobMessage>,
+        region: RegionId,
+    ) -> Result<Post<RegionMessage>, SpawnErr> {
+        let entry = self.shared.directory.entry(&format!("region-{}", region.0), ActorKind::Region, "job");
+        let actor = RegionActor { shared: Arc::clone(&self.shared), region, entry: Arc::clone(&entry) };
+        let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
+        entry.bind(actor.get_cell());
+        Ok(Post::new(actor, entry))
+    }
+
+    fn spawn_enumerator(
+        &self,
+        myself: &ActorRef<JobMessage>,
+        operator: OperatorId,
+    ) -> Result<Post<EnumeratorMessage>, SpawnErr> {
+        let path = format!("sources/{}", self.shared.plan.vertex(operator).name);
+        let entry = self.shared.directory.entry(&path, ActorKind::Enumerator, "job");
+        let actor = EnumeratorActor { shared: Arc::clone(&self.shared), operator, entry: Arc::clone(&entry) };
+        let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
+        entry.bind(actor.get_cell());
+        Ok(Post::new(actor, entry))
+    }
+}
+
+fn tell_region(state: &JobActorState, region: RegionId, message: RegionMessage) {
+    if let Some(post) = state.regions.get(&region) {
+        post.cast(message);
+    }
+}
+
+fn find<K: Copy, M: ractor::Message>(posts: &BTreeMap<K, Post<M>>, who: ractor::ActorId) -> Option<K> {
+    posts.iter().find(|(_, post)| post.actor().get_id() == who).map(|(key, _)| *key)
+}

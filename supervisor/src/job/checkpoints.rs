@@ -1,0 +1,303 @@
+//! The actor of the checkpoint coordinator: performs what the core decides.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tidegate_runtime::checkpoint::coordinator::{
+    Coordinator, CoordinatorAction, CoordinatorEvent, LastKind, Ticket,
+};
+use tidegate_runtime::checkpoint::manifest::{
+    CheckpointKind, Manifest, OperatorSnapshot, PlanFingerprint, SubtaskSnapshot,
+};
+use tidegate_runtime::id::{AttemptId, CheckpointId, RegionId, SubtaskId};
+use tidegate_runtime::time::Timestamp;
+
+use super::actor::JobMessage;
+use super::shared::JobShared;
+use crate::directory::{Entry, lock};
+use crate::message::WorkerCommand;
+use crate::report::CheckpointStatus;
+use crate::source_state::{KnownSplits, encode_known};
+
+/// Takes the answer to a request for a checkpoint.
+pub(crate) type CheckpointReply = Box<dyn FnOnce(Result<CheckpointId, String>) + Send>;
+
+type Event = CoordinatorEvent<SubtaskSnapshot>;
+type Action = CoordinatorAction<SubtaskSnapshot>;
+
+/// What the coordinator's actor is told.
+pub(crate) enum CheckpointMessage {
+    /// The manifest thread has done everything that an actor before this one asked for.
+    Ready,
+    /// For the core.
+    Event(Event),
+    /// Somebody wants a checkpoint.
+    Manual(CheckpointReply),
+    /// A region wants to know what to restore from.
+    RestorePoint(RegionId),
+}
+
+/// The actor.
+pub(crate) struct CheckpointActor {
+    pub(crate) shared: Arc<JobShared>,
+    pub(crate) entry: Arc<Entry>,
+}
+
+/// The core and what it does not need to know.
+pub(crate) struct CheckpointState {
+    core: Coordinator<SubtaskSnapshot>,
+    /// What came before the manifest thread was ready.
+    early: Option<Vec<CheckpointMessage>>,
+    replies: BTreeMap<Ticket, CheckpointReply>,
+    next_ticket: u64,
+    /// Of the checkpoint under way.
+    triggered: Timestamp,
+    splits: BTreeMap<String, KnownSplits>,
+    /// When a tick is on its way.
+    tick_at: Option<Timestamp>,
+}
+
+/// Tickets from here on are regions' questions.
+const REGION_TICKETS: u64 = 1 << 32;
+
+impl Actor for CheckpointActor {
+    type Msg = CheckpointMessage;
+    type State = CheckpointState;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<CheckpointMessage>,
+        (): (),
+    ) -> Result<CheckpointState, ActorProcessingErr> {
+        let regions: Vec<_> = self.shared.plan.regions.iter().map(|region| region.id).collect();
+        let last_used = CheckpointId(self.shared.last_checkpoint.load(Ordering::Acquire));
+        let core = Coordinator::new(self.shared.config.checkpoint, &regions, last_used);
+        // Behind everything that was handed to the thread before: then `latest` is what is on disk (case 14).
+        self.shared.manifest_thread.run(move || drop(myself.send_message(CheckpointMessage::Ready)));
+        Ok(CheckpointState {
+            core,
+            early: Some(Vec::new()),
+            replies: BTreeMap::new(),
+            next_ticket: 0,
+            triggered: Timestamp::MIN,
+            splits: BTreeMap::new(),
+            tick_at: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<CheckpointMessage>,
+        message: CheckpointMessage,
+        state: &mut CheckpointState,
+    ) -> Result<(), ActorProcessingErr> {
+        self.entry.taken();
+        match (message, &mut state.early) {
+            (CheckpointMessage::Ready, early) => {
+                let early = early.take().unwrap_or_default();
+                self.settle();
+                for message in early {
+                    self.on_message(&myself, message, state);
+                }
+            }
+            (message, Some(early)) => early.push(message),
+            (message, None) => self.on_message(&myself, message, state),
+        }
+        Ok(())
+    }
+}
+
+impl CheckpointActor {
+    /// What an actor before this one has left under way is aborted; what it has published is told again (case 16).
+    fn settle(&self) {
+        let last_used = CheckpointId(self.shared.last_checkpoint.load(Ordering::Acquire));
+        let latest = self.shared.latest();
+        let published = latest.as_ref().map(|manifest| manifest.checkpoint);
+        if Some(last_used) > published && last_used.0 > 0 {
+            self.shared.link.command(WorkerCommand::Abort(last_used));
+            let status = CheckpointStatus::Aborted { cause: "the coordinator was replaced".to_owned() };
+            self.shared.history.end_open(last_used, status);
+        }
+        if let Some(manifest) = latest.filter(|manifest| Some(manifest.checkpoint) > self.shared.started_from)
+        {
+            self.shared.history.end_open(manifest.checkpoint, CheckpointStatus::Completed);
+            self.shared.link.command(WorkerCommand::Completed(manifest.checkpoint));
+            let (checkpoint, kind) = (manifest.checkpoint, manifest.kind);
+            self.shared.tell(JobMessage::CheckpointCompleted { checkpoint, kind });
+        }
+        self.shared.tell(JobMessage::CheckpointsReady);
+    }
+
+    fn on_message(
+        &self,
+        myself: &ActorRef<CheckpointMessage>,
+        message: CheckpointMessage,
+        state: &mut CheckpointState,
+    ) {
+        let now = self.shared.clock.now();
+        let event = match message {
+            CheckpointMessage::Ready => return,
+            CheckpointMessage::Event(event) => {
+                if matches!(event, Event::Tick) {
+                    state.tick_at = None;
+                }
+                event
+            }
+            CheckpointMessage::Manual(reply) => {
+                state.next_ticket += 1;
+                let ticket = Ticket(state.next_ticket);
+                state.replies.insert(ticket, reply);
+                Event::Manual(ticket)
+            }
+            CheckpointMessage::RestorePoint(region) => {
+                Event::RestorePoint(Ticket(REGION_TICKETS + u64::from(region.0)))
+            }
+        };
+        for action in state.core.on_event(event, now) {
+            self.perform(myself, action, state);
+        }
+        self.tick_later(myself, now, state);
+    }
+
+    fn tick_later(&self, myself: &ActorRef<CheckpointMessage>, now: Timestamp, state: &mut CheckpointState) {
+        let Some(wake) = state.core.next_wake() else { return };
+        if state.tick_at.is_some_and(|at| at <= wake && at > now) {
+            return;
+        }
+        state.tick_at = Some(wake);
+        let wait = u64::try_from(wake.0.saturating_sub(now.0)).unwrap_or(0).max(1);
+        let tick = || CheckpointMessage::Event(Event::Tick);
+        drop(myself.send_after(Duration::from_millis(wait), tick));
+    }
+
+    fn perform(&self, myself: &ActorRef<CheckpointMessage>, action: Action, state: &mut CheckpointState) {
+        let shared = &self.shared;
+        match action {
+            Action::Trigger { checkpoint, kind, attempts } => {
+                self.trigger(checkpoint, kind, attempts, state);
+            }
+            Action::Abort { checkpoint, cause, duration } => {
+                tracing::warn!(checkpoint = checkpoint.0, %cause, "checkpoint aborted");
+                let status = CheckpointStatus::Aborted { cause: cause.to_string() };
+                shared.history.end(checkpoint, status, duration, 0);
+                shared.counters.checkpoints_aborted.add(1);
+                shared.link.command(WorkerCommand::Abort(checkpoint));
+            }
+            Action::Write { checkpoint, kind, parts } => {
+                let manifest = self.manifest(checkpoint, kind, parts, state);
+                self.write(myself.clone(), manifest);
+            }
+            Action::Complete { checkpoint, kind, duration, bytes } => {
+                tracing::debug!(checkpoint = checkpoint.0, ?kind, ?duration, bytes, "checkpoint completed");
+                shared.history.end(checkpoint, CheckpointStatus::Completed, duration, bytes);
+                shared.counters.checkpoints_completed.add(1);
+                shared.link.command(WorkerCommand::Completed(checkpoint));
+                shared.tell(JobMessage::CheckpointCompleted { checkpoint, kind });
+            }
+            Action::Granted(ticket, checkpoint) => {
+                if let Some(reply) = state.replies.remove(&ticket) {
+                    reply(Ok(checkpoint));
+                }
+            }
+            Action::Refused(ticket, cause) => {
+                if let Some(reply) = state.replies.remove(&ticket) {
+                    reply(Err(cause));
+                }
+            }
+            Action::Restore(ticket) => {
+                let region = RegionId((ticket.0 - REGION_TICKETS) as u32);
+                shared.tell(JobMessage::RestorePoint(region));
+            }
+            Action::FailOver(cause) => {
+                shared.tell(JobMessage::FailOver(cause));
+            }
+            Action::Stale => shared.counters.stale_messages.add(1),
+        }
+    }
+
+    fn trigger(
+        &self,
+        checkpoint: CheckpointId,
+        kind: CheckpointKind,
+        attempts: Vec<(RegionId, AttemptId)>,
+        state: &mut CheckpointState,
+    ) {
+        let shared = &self.shared;
+        state.triggered = shared.clock.now();
+        // Before any barrier: what a reader takes after this is known here or is in the reader's own part.
+        state.splits = lock(&shared.splits).clone();
+        shared.last_checkpoint.store(checkpoint.0, Ordering::Release);
+        shared.history.begin(checkpoint, kind, state.triggered.millis());
+        let attempts = attempts.into_iter().map(|(_, attempt)| attempt).collect();
+        shared.link.command(WorkerCommand::Trigger { checkpoint, attempts });
+    }
+
+    fn manifest(
+        &self,
+        checkpoint: CheckpointId,
+        kind: CheckpointKind,
+        parts: BTreeMap<SubtaskId, SubtaskSnapshot>,
+        state: &mut CheckpointState,
+    ) -> Manifest {
+        let shared = &self.shared;
+        let before = shared.latest().map(|manifest| manifest.restore_point().runs).unwrap_or_default();
+        let mut operators: BTreeMap<String, OperatorSnapshot> = BTreeMap::new();
+        // In order of subtask id, so each operator's parts come in order of index.
+        for (subtask, part) in parts {
+            let name = shared.plan.vertex(subtask.operator).name.clone();
+            operators.entry(name).or_default().subtasks.push(part);
+        }
+        let enumerators = std::mem::take(&mut state.splits);
+        let mut manifest = Manifest {
+            checkpoint,
+            lineage: shared.lineage,
+            kind,
+            plan: PlanFingerprint { parts: shared.plan.identity() },
+            attempt: AttemptId(shared.last_attempt.load(Ordering::Acquire)),
+            next_checkpoint: CheckpointId(checkpoint.0 + 1),
+            triggered: state.triggered,
+            completed: shared.clock.now(),
+            written_bytes: 0,
+            state_bytes: 0,
+            operators,
+            enumerators: enumerators.into_iter().map(|(name, splits)| (name, encode_known(splits))).collect(),
+        };
+        let runs = manifest.restore_point().runs;
+        manifest.state_bytes = runs.iter().map(|run| run.bytes).sum();
+        let written = runs.iter().filter(|run| !before.iter().any(|old| old.id == run.id));
+        manifest.written_bytes = written.map(|run| run.bytes).sum();
+        manifest
+    }
+
+    /// On the manifest thread: durable writes block.
+    fn write(&self, myself: ActorRef<CheckpointMessage>, manifest: Manifest) {
+        let shared = Arc::clone(&self.shared);
+        let checkpoint = manifest.checkpoint;
+        let back = myself.clone();
+        let taken = self.shared.manifest_thread.run(move || {
+            let bytes = manifest.written_bytes;
+            let result = match shared.manifests.publish(&manifest) {
+                Ok(()) => {
+                    *lock(&shared.latest) = Some(Arc::new(manifest));
+                    Ok(bytes)
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            let event = Event::Written { checkpoint, result };
+            drop(myself.send_message(CheckpointMessage::Event(event)));
+        });
+        if !taken {
+            let result = Err("the manifest thread is gone".to_owned());
+            drop(back.send_message(CheckpointMessage::Event(Event::Written { checkpoint, result })));
+        }
+    }
+}
+
+/// What the job asks the core for.
+pub(crate) fn last(kind: LastKind) -> CheckpointMessage {
+    CheckpointMessage::Event(Event::Last(kind))
+}

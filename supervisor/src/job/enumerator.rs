@@ -1,0 +1,208 @@
+//! The actor of a source's splits: discovers off the actor and assigns on request.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tidegate_runtime::checkpoint::manifest::Manifest;
+use tidegate_runtime::error::{Failure, Result};
+use tidegate_runtime::graph::NodeKind;
+use tidegate_runtime::id::{AttemptId, OperatorId, SubtaskId};
+use tidegate_runtime::source::ErasedSource;
+
+use super::actor::JobMessage;
+use super::shared::JobShared;
+use super::splits::{Discovery, SplitAction, Splits};
+use crate::directory::{Entry, lock};
+use crate::message::WorkerCommand;
+use crate::panics::catching;
+use crate::source_state::{KnownSplits, decode_known, decode_source};
+
+/// What an enumerator is told.
+pub(crate) enum EnumeratorMessage {
+    /// An attempt of its region starts from this checkpoint.
+    Reset { attempt: AttemptId, from: Option<Arc<Manifest>> },
+    /// Discovery has come back.
+    Found { attempt: AttemptId, found: Result<Found, Failure> },
+    /// It is time to look again.
+    Again(AttemptId),
+    /// A reader has nothing to read.
+    Request { attempt: AttemptId, subtask: SubtaskId },
+}
+
+/// What discovery and the restored checkpoint say.
+pub(crate) struct Found {
+    /// At the first look of an attempt: what readers hold, and what the checkpoint kept.
+    restored: Option<(BTreeSet<String>, KnownSplits)>,
+    splits: KnownSplits,
+    again_after: Option<std::time::Duration>,
+}
+
+/// The actor.
+pub(crate) struct EnumeratorActor {
+    pub(crate) shared: Arc<JobShared>,
+    pub(crate) operator: OperatorId,
+    pub(crate) entry: Arc<Entry>,
+}
+
+/// The attempt that it serves.
+#[derive(Default)]
+pub(crate) struct EnumeratorState {
+    attempt: Option<AttemptId>,
+    splits: Option<Splits>,
+    /// Who asked before the first discovery came back.
+    early: Vec<SubtaskId>,
+}
+
+impl Actor for EnumeratorActor {
+    type Msg = EnumeratorMessage;
+    type State = EnumeratorState;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<EnumeratorMessage>,
+        (): (),
+    ) -> Result<EnumeratorState, ActorProcessingErr> {
+        Ok(EnumeratorState::default())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<EnumeratorMessage>,
+        message: EnumeratorMessage,
+        state: &mut EnumeratorState,
+    ) -> Result<(), ActorProcessingErr> {
+        self.entry.taken();
+        match message {
+            EnumeratorMessage::Reset { attempt, from } => {
+                *state = EnumeratorState { attempt: Some(attempt), ..EnumeratorState::default() };
+                self.entry.attempt.store(attempt.0, std::sync::atomic::Ordering::Relaxed);
+                self.keep_restored(from.as_deref());
+                self.discover(myself, attempt, Some(from));
+            }
+            EnumeratorMessage::Again(attempt) if state.attempt == Some(attempt) => {
+                self.discover(myself, attempt, None);
+            }
+            EnumeratorMessage::Found { attempt, found } if state.attempt == Some(attempt) => match found {
+                Ok(found) => self.on_found(&myself, attempt, found, state),
+                Err(failure) => {
+                    self.shared.tell(JobMessage::SourceFailed { attempt, failure });
+                }
+            },
+            EnumeratorMessage::Request { attempt, subtask } if state.attempt == Some(attempt) => {
+                match &mut state.splits {
+                    Some(splits) => {
+                        let actions = splits.on_request(subtask);
+                        self.perform(attempt, actions, splits);
+                    }
+                    None => state.early.push(subtask),
+                }
+            }
+            // Of another attempt.
+            EnumeratorMessage::Again(_)
+            | EnumeratorMessage::Found { .. }
+            | EnumeratorMessage::Request { .. } => self.shared.counters.stale_messages.add(1),
+        }
+        Ok(())
+    }
+}
+
+impl EnumeratorActor {
+    fn name(&self) -> &str {
+        &self.shared.plan.vertex(self.operator).name
+    }
+
+    /// Until discovery is back, a checkpoint keeps what the restored one kept.
+    fn keep_restored(&self, from: Option<&Manifest>) {
+        let kept = from.and_then(|manifest| manifest.enumerators.get(self.name()));
+        let known = kept.and_then(|bytes| decode_known(bytes).ok()).unwrap_or_default();
+        lock(&self.shared.splits).insert(self.name().to_owned(), known);
+    }
+
+    /// Asks the source on a thread that may block: `from` is the restored checkpoint at the first look of an attempt.
+    fn discover(
+        &self,
+        myself: ActorRef<EnumeratorMessage>,
+        attempt: AttemptId,
+        from: Option<Option<Arc<Manifest>>>,
+    ) {
+        let vertex = self.shared.plan.vertex(self.operator);
+        let NodeKind::Source(source) = &vertex.root.kind else { return };
+        let (source, name, parallelism) = (Arc::clone(source), vertex.name.clone(), vertex.parallelism);
+        drop(tokio::runtime::Handle::current().spawn_blocking(move || {
+            let outcome = catching(|| {
+                let restored =
+                    from.map(|from| restored(source.as_ref(), &name, from.as_deref())).transpose()?;
+                let found = source.discover(parallelism)?;
+                Ok(Found { restored, splits: found.splits, again_after: found.again_after })
+            });
+            let found = match outcome {
+                Ok(Ok(found)) => Ok(found),
+                Ok(Err(error)) => {
+                    let error: tidegate_runtime::Error = error;
+                    Err(Failure::of_error(name, 0, &error))
+                }
+                Err(panicked) => Err(Failure {
+                    panic_location: panicked.location,
+                    ..Failure::new(name, 0, format!("discovery panicked: {}", panicked.message))
+                }),
+            };
+            let _ = myself.send_message(EnumeratorMessage::Found { attempt, found });
+        }));
+    }
+
+    fn on_found(
+        &self,
+        myself: &ActorRef<EnumeratorMessage>,
+        attempt: AttemptId,
+        found: Found,
+        state: &mut EnumeratorState,
+    ) {
+        if let Some((seen, known)) = found.restored {
+            state.splits = Some(Splits::new(self.shared.config.after_last_record, seen, known));
+        }
+        let Some(splits) = &mut state.splits else { return };
+        let discovery = if found.again_after.is_some() { Discovery::MoreLater } else { Discovery::Complete };
+        let mut actions = splits.on_discovered(found.splits, discovery);
+        for subtask in std::mem::take(&mut state.early) {
+            actions.extend(splits.on_request(subtask));
+        }
+        self.perform(attempt, actions, splits);
+        if let Some(after) = found.again_after {
+            drop(myself.send_after(after, move || EnumeratorMessage::Again(attempt)));
+        }
+    }
+
+    fn perform(&self, attempt: AttemptId, actions: Vec<SplitAction>, splits: &Splits) {
+        // Before a reader can have any of them: a checkpoint in between must not lose one.
+        lock(&self.shared.splits).insert(self.name().to_owned(), splits.known());
+        for action in actions {
+            self.shared.link.command(match action {
+                SplitAction::Assign(subtask, split) => WorkerCommand::AssignSplit { attempt, subtask, split },
+                SplitAction::NoMore(subtask) => WorkerCommand::NoMoreSplits { attempt, subtask },
+            });
+        }
+    }
+}
+
+/// Ids that readers hold or have finished, and what the enumerator knew.
+fn restored(
+    source: &dyn ErasedSource,
+    name: &str,
+    from: Option<&Manifest>,
+) -> Result<(BTreeSet<String>, KnownSplits)> {
+    let Some(manifest) = from else { return Ok((BTreeSet::new(), Vec::new())) };
+    let mut seen = BTreeSet::new();
+    let subtasks = manifest.operators.get(name).map_or(&[][..], |operator| &operator.subtasks);
+    for part in subtasks {
+        if let Some(snapshot) = decode_source(&part.splits, &part.finished_splits)? {
+            for split in &snapshot.splits {
+                seen.insert(source.split_id(split)?);
+            }
+            seen.extend(snapshot.finished);
+        }
+    }
+    let known = manifest.enumerators.get(name).map(|bytes| decode_known(bytes)).transpose()?;
+    Ok((seen, known.unwrap_or_default()))
+}

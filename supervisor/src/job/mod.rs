@@ -1,0 +1,16 @@
+//! The deciding side: the job's life, its checkpoints, its regions and its splits.
+
+mod actor;
+mod checkpoints;
+mod enumerator;
+mod lifecycle;
+mod manifests;
+mod region;
+mod shared;
+mod splits;
+
+pub(crate) use actor::{JobActor, JobMessage};
+pub(crate) use lifecycle::JobEnd;
+pub use lifecycle::StopMode;
+pub(crate) use manifests::ManifestThread;
+pub(crate) use shared::{JobShared, Outcome};

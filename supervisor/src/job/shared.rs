@@ -1,0 +1,154 @@
+//! What the deciding side keeps across the restarts of its actors.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use tidegate_runtime::checkpoint::manifest::Manifest;
+use tidegate_runtime::config::JobConfig;
+use tidegate_runtime::graph::Plan;
+use tidegate_runtime::id::{AttemptId, CheckpointId, Lineage};
+use tidegate_runtime::time::Clock;
+use tokio::sync::Notify;
+
+use super::actor::JobMessage;
+use super::lifecycle::StopMode;
+use super::manifests::ManifestThread;
+use crate::directory::{Directory, lock};
+use crate::message::ControlLink;
+use crate::post::Slot;
+use crate::report::{Counters, History, JobReport, JobTotals};
+use crate::source_state::KnownSplits;
+use crate::storage::ManifestStore;
+use crate::topology::JobState;
+
+/// A job, whoever its actors are.
+pub(crate) struct JobShared {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) config: JobConfig,
+    pub(crate) clock: Clock,
+    pub(crate) lineage: Lineage,
+    pub(crate) seed: u64,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) counters: Counters,
+    pub(crate) history: History,
+    pub(crate) manifests: Arc<dyn ManifestStore>,
+    pub(crate) manifest_thread: ManifestThread,
+    pub(crate) link: Arc<dyn ControlLink>,
+    pub(crate) outcome: Arc<Outcome>,
+    pub(crate) state_dir: PathBuf,
+    /// The checkpoint that this process started from.
+    pub(crate) started_from: Option<CheckpointId>,
+    /// The last attempt id that was given out: never given again, by no actor.
+    pub(crate) last_attempt: AtomicU64,
+    /// The last checkpoint id that was used (case 15).
+    pub(crate) last_checkpoint: AtomicU64,
+    /// The newest published checkpoint; set by the manifest thread.
+    pub(crate) latest: Mutex<Option<Arc<Manifest>>>,
+    /// What the enumerator of each source knows, by source name.
+    pub(crate) splits: Mutex<BTreeMap<String, KnownSplits>>,
+    pub(crate) stop: Mutex<Option<StopMode>>,
+    pub(crate) state: Mutex<JobState>,
+    /// The current job actor.
+    pub(crate) post: Arc<Slot<JobMessage>>,
+    /// Whether sources have something left to read, for counting kills.
+    pub(crate) has_input: AtomicBool,
+}
+
+impl JobShared {
+    /// Tells the current job actor.
+    pub(crate) fn tell(&self, message: JobMessage) {
+        self.post.tell(message);
+    }
+
+    pub(crate) fn next_attempt(&self) -> AttemptId {
+        AttemptId(self.last_attempt.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Totals of this process.
+    pub(crate) fn totals(&self) -> JobTotals {
+        let mut totals = JobTotals {
+            restarts: self.counters.restarts.get(),
+            kills: self.counters.kills.get(),
+            checkpoints_completed: self.counters.checkpoints_completed.get(),
+            checkpoints_aborted: self.counters.checkpoints_aborted.get(),
+            stale_messages: self.counters.stale_messages.get(),
+            abandoned_runtimes: self.counters.abandoned_runtimes.get(),
+            ..JobTotals::default()
+        };
+        for vertex in &self.plan.vertices {
+            for index in 0..vertex.parallelism {
+                let entry = self.directory.find(&format!("{}/{index}", vertex.name));
+                let Some(status) = entry.as_ref().and_then(|entry| entry.subtask.as_ref()).map(|s| &s.status)
+                else {
+                    continue;
+                };
+                if vertex.inputs.is_empty() {
+                    totals.records_in += status.records_in.get();
+                }
+                totals.replayed_records += status.replayed_records.get();
+                totals.late_records += status.late_records.get();
+                totals.disordered_records += status.disordered_records.get();
+                totals.skipped_records += status.skipped_records.get();
+            }
+        }
+        totals
+    }
+
+    pub(crate) fn latest(&self) -> Option<Arc<Manifest>> {
+        lock(&self.latest).clone()
+    }
+}
+
+/// How the job has ended, for everybody who waits.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    report: Mutex<Option<JobReport>>,
+    ended: Condvar,
+    notify: Notify,
+}
+
+impl Outcome {
+    pub(crate) fn set(&self, report: JobReport) {
+        lock(&self.report).get_or_insert(report);
+        self.ended.notify_all();
+        self.notify.notify_waiters();
+    }
+
+    pub(crate) fn report(&self) -> Option<JobReport> {
+        lock(&self.report).clone()
+    }
+
+    /// Blocks until the job has ended.
+    pub(crate) fn wait(&self) -> JobReport {
+        let mut report = lock(&self.report);
+        loop {
+            if let Some(report) = &*report {
+                return report.clone();
+            }
+            report = self.ended.wait(report).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Blocks until the job has ended, but not longer than this. Returns whether it has.
+    pub(crate) fn wait_for(&self, longest: Duration) -> bool {
+        let report = lock(&self.report);
+        let waited = self.ended.wait_timeout_while(report, longest, |report| report.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_some()
+    }
+
+    /// Waits until the job has ended. Cancel-safe.
+    pub(crate) async fn wait_async(&self) -> JobReport {
+        loop {
+            let notified = self.notify.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if let Some(report) = self.report() {
+                return report;
+            }
+            notified.await;
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Which reader gets which split, as a pure core.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use tidegate_runtime::config::AfterLastRecord;
+use tidegate_runtime::id::SubtaskId;
+
+use crate::source_state::KnownSplits;
+
+/// What is to be told to a reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SplitAction {
+    Assign(SubtaskId, Vec<u8>),
+    NoMore(SubtaskId),
+}
+
+/// Whether discovery may find more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Discovery {
+    UnderWay,
+    MoreLater,
+    Complete,
+}
+
+/// The splits of one source in one attempt.
+#[derive(Debug)]
+pub(crate) struct Splits {
+    after_last: AfterLastRecord,
+    discovery: Discovery,
+    /// Ids that need no assignment: with a reader, read to the end, or queued here.
+    seen: BTreeSet<String>,
+    queue: VecDeque<(String, Vec<u8>)>,
+    /// What was assigned in this attempt: a checkpoint may fall before the reader takes it.
+    assigned: KnownSplits,
+    waiting: VecDeque<SubtaskId>,
+}
+
+impl Splits {
+    /// At the start of an attempt: `seen` are the ids that readers hold or have finished, `known` what the restored
+    /// checkpoint kept with concrete positions (case 29, 30).
+    pub(crate) fn new(after_last: AfterLastRecord, seen: BTreeSet<String>, known: KnownSplits) -> Self {
+        let mut splits = Self {
+            after_last,
+            discovery: Discovery::UnderWay,
+            seen,
+            queue: VecDeque::new(),
+            assigned: Vec::new(),
+            waiting: VecDeque::new(),
+        };
+        splits.add(known);
+        splits
+    }
+
+    /// Discovery found these; those already known are ignored.
+    pub(crate) fn on_discovered(&mut self, found: KnownSplits, discovery: Discovery) -> Vec<SplitAction> {
+        self.add(found);
+        self.discovery = discovery;
+        self.serve()
+    }
+
+    /// A reader has nothing to read.
+    pub(crate) fn on_request(&mut self, subtask: SubtaskId) -> Vec<SplitAction> {
+        if !self.waiting.contains(&subtask) {
+            self.waiting.push_back(subtask);
+        }
+        self.serve()
+    }
+
+    /// What a checkpoint must keep: everything that no reader may hold yet.
+    pub(crate) fn known(&self) -> KnownSplits {
+        self.assigned.iter().chain(&self.queue).cloned().collect()
+    }
+
+    fn add(&mut self, found: KnownSplits) {
+        for (id, split) in found {
+            if self.seen.insert(id.clone()) {
+                self.queue.push_back((id, split));
+            }
+        }
+    }
+
+    fn serve(&mut self) -> Vec<SplitAction> {
+        let mut actions = Vec::new();
+        // What the checkpoint kept is assigned before discovery is done; that nothing is left is known only after.
+        while let Some(subtask) = self.waiting.front().copied() {
+            match self.queue.pop_front() {
+                Some((id, split)) => {
+                    self.assigned.push((id, split.clone()));
+                    actions.push(SplitAction::Assign(subtask, split));
+                }
+                None if self.is_exhausted() => actions.push(SplitAction::NoMore(subtask)),
+                None => break,
+            }
+            self.waiting.pop_front();
+        }
+        actions
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.discovery == Discovery::Complete && self.after_last == AfterLastRecord::End
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_runtime::id::OperatorId;
+
+    fn reader(index: u32) -> SubtaskId {
+        SubtaskId { operator: OperatorId(0), index }
+    }
+
+    fn named(names: &[&str]) -> KnownSplits {
+        names.iter().map(|name| ((*name).to_owned(), name.as_bytes().to_vec())).collect()
+    }
+
+    fn assign(index: u32, name: &str) -> SplitAction {
+        SplitAction::Assign(reader(index), name.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn splits_are_assigned_in_order_and_then_readers_hear_that_no_more_come() {
+        let mut splits = Splits::new(AfterLastRecord::End, BTreeSet::new(), Vec::new());
+        assert_eq!(splits.on_request(reader(1)), []);
+        let found = splits.on_discovered(named(&["a", "b"]), Discovery::Complete);
+        assert_eq!(found, [assign(1, "a")]);
+        assert_eq!(splits.on_request(reader(0)), [assign(0, "b")]);
+        assert_eq!(splits.on_request(reader(1)), [SplitAction::NoMore(reader(1))]);
+    }
+
+    /// Cases 30 and 31: what readers hold or have finished is not assigned again, what nobody holds keeps its start.
+    #[test]
+    fn after_a_restore_only_what_no_reader_holds_is_assigned_from_where_it_was_found_first() {
+        let seen = ["a", "b"].map(str::to_owned).into();
+        let mut splits = Splits::new(AfterLastRecord::End, seen, named(&["a", "c"]));
+        assert_eq!(splits.on_request(reader(0)), [assign(0, "c")]);
+        let later = vec![("c".to_owned(), b"c at a later start".to_vec()), ("d".to_owned(), b"d".to_vec())];
+        assert_eq!(splits.on_discovered(later, Discovery::Complete), []);
+        assert_eq!(splits.on_request(reader(0)), [assign(0, "d")]);
+        assert_eq!(splits.known(), named(&["c", "d"]));
+    }
+
+    #[test]
+    fn a_held_source_keeps_its_readers_waiting() {
+        let mut splits = Splits::new(AfterLastRecord::Hold, BTreeSet::new(), Vec::new());
+        assert_eq!(splits.on_discovered(Vec::new(), Discovery::Complete), []);
+        assert_eq!(splits.on_request(reader(0)), []);
+    }
+
+    #[test]
+    fn a_reader_that_waits_gets_what_a_later_discovery_finds() {
+        let mut splits = Splits::new(AfterLastRecord::End, BTreeSet::new(), Vec::new());
+        assert_eq!(splits.on_discovered(Vec::new(), Discovery::MoreLater), []);
+        assert_eq!(splits.on_request(reader(0)), []);
+        assert_eq!(splits.on_discovered(named(&["x"]), Discovery::MoreLater), [assign(0, "x")]);
+    }
+}

@@ -1,0 +1,285 @@
+//! The worker's actor: starts, feeds and ends attempts as the job commands.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
+use tidegate_runtime::error::Failure;
+use tidegate_runtime::id::{AttemptId, CheckpointId, RegionId};
+use tidegate_runtime::task::TaskCommand;
+use tokio::sync::oneshot;
+
+use super::attempt::Attempt;
+use super::deployment::{DeploymentActor, DeploymentMessage, region_failure};
+use super::shared::WorkerShared;
+use crate::directory::lock;
+use crate::message::{Deployment, Origin, WorkerCommand, WorkerReport};
+use crate::post::Post;
+use crate::topology::{ActorKind, ActorState};
+
+/// How long a subtask may take to come back before the threads that it runs on are given up.
+const SUBTASK_DEADLINE: Duration = Duration::from_secs(1);
+/// How long a prepare or commit under way may take to come back before the next attempt starts without waiting.
+const THREAD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What the worker's actor is told.
+pub(crate) enum WorkerMessage {
+    /// By the job.
+    Command(WorkerCommand),
+    /// By an attempt: it ends before its time.
+    AttemptFailed { region: RegionId, attempt: AttemptId, failure: Failure, origin: Origin },
+    /// By an attempt: it is being torn down.
+    AttemptEnding(AttemptId),
+    /// By the last guard of an attempt.
+    AttemptGone(AttemptId),
+    /// The attempt has had its time to come back.
+    SubtaskDeadline(AttemptId),
+    /// The attempt's threads have had theirs.
+    ThreadDeadline(AttemptId),
+    /// End everything and say when it is gone.
+    Close(oneshot::Sender<()>),
+}
+
+/// The actor. What it owns is in `WorkerShared`, across its own restarts.
+pub(crate) struct WorkerActor {
+    pub(crate) shared: Arc<WorkerShared>,
+}
+
+/// What was asked and not yet answered.
+#[derive(Default)]
+pub(crate) struct WorkerState {
+    /// The first attempt of each region that may run.
+    fences: BTreeMap<RegionId, AttemptId>,
+    /// Regions whose job waits for `Gone`.
+    cancelling: BTreeMap<RegionId, AttemptId>,
+    closing: Vec<oneshot::Sender<()>>,
+}
+
+impl Actor for WorkerActor {
+    type Msg = WorkerMessage;
+    type State = WorkerState;
+    /// How the actor before this one ended, if there was one.
+    type Arguments = Option<Origin>;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<WorkerMessage>,
+        predecessor: Option<Origin>,
+    ) -> Result<WorkerState, ActorProcessingErr> {
+        // What the actor before has left is nobody's: end it, and have the regions start again.
+        if let Some(origin) = predecessor {
+            for attempt in self.shared.all_attempts() {
+                attempt.end();
+                let failure = region_failure(attempt.region, "the worker's actor was replaced");
+                let (region, attempt) = (attempt.region, attempt.id);
+                self.shared.report(WorkerReport::Failed { region, attempt, failure, origin });
+            }
+        }
+        Ok(WorkerState::default())
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<WorkerMessage>,
+        _: &mut WorkerState,
+    ) -> Result<(), ActorProcessingErr> {
+        for attempt in self.shared.all_attempts() {
+            self.await_end(&myself, attempt.id);
+        }
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<WorkerMessage>,
+        message: WorkerMessage,
+        state: &mut WorkerState,
+    ) -> Result<(), ActorProcessingErr> {
+        self.shared.post.taken();
+        match message {
+            WorkerMessage::Command(command) => self.on_command(&myself, command, state),
+            WorkerMessage::AttemptFailed { region, attempt, failure, origin } => {
+                self.shared.report(WorkerReport::Failed { region, attempt, failure, origin });
+            }
+            WorkerMessage::AttemptEnding(attempt) => self.await_end(&myself, attempt),
+            WorkerMessage::AttemptGone(attempt) => self.forget(attempt, state),
+            WorkerMessage::SubtaskDeadline(attempt) => self.on_subtask_deadline(attempt, state),
+            WorkerMessage::ThreadDeadline(attempt) => {
+                if lock(&self.shared.attempts).contains_key(&attempt) {
+                    tracing::warn!(attempt = attempt.0, "a prepare or commit does not come back; going on");
+                    self.forget(attempt, state);
+                }
+            }
+            WorkerMessage::Close(done) => {
+                self.shared.all_attempts().iter().for_each(|attempt| attempt.end());
+                state.closing.push(done);
+                self.answer(state);
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<WorkerMessage>,
+        event: SupervisionEvent,
+        _: &mut WorkerState,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorTerminated(who, ..) | SupervisionEvent::ActorFailed(who, _) = &event {
+            let of_it = |attempt: &Arc<Attempt>| {
+                attempt.deployment.get().is_some_and(|post| post.actor().get_id() == who.get_id())
+            };
+            if let Some(attempt) = self.shared.all_attempts().into_iter().find(of_it) {
+                let origin = if attempt.entry.was_kill_asked() { Origin::Asked } else { Origin::Failure };
+                attempt
+                    .fail(region_failure(attempt.region, &format!("its deployment ended: {event}")), origin);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl WorkerActor {
+    fn on_command(&self, myself: &ActorRef<WorkerMessage>, command: WorkerCommand, state: &mut WorkerState) {
+        match command {
+            WorkerCommand::Deploy(deployment) => self.deploy(myself, deployment, state),
+            WorkerCommand::Cancel { region, fence } => {
+                state.fences.insert(region, fence);
+                state.cancelling.insert(region, fence);
+                for attempt in self.shared.all_attempts() {
+                    if attempt.region == region && attempt.id < fence {
+                        attempt.end();
+                    }
+                }
+                self.answer(state);
+            }
+            WorkerCommand::Trigger { checkpoint, attempts } => self.trigger(checkpoint, &attempts),
+            WorkerCommand::Abort(checkpoint) => {
+                self.shared.tables.abort(checkpoint);
+                self.tell_all(&TaskCommand::Abort(checkpoint));
+            }
+            WorkerCommand::Completed(checkpoint) => self.tell_all(&TaskCommand::Completed(checkpoint)),
+            WorkerCommand::AssignSplit { attempt, subtask, split } => {
+                self.tell(attempt, DeploymentMessage::One(subtask, TaskCommand::AssignSplit(split)));
+            }
+            WorkerCommand::NoMoreSplits { attempt, subtask } => {
+                self.tell(attempt, DeploymentMessage::One(subtask, TaskCommand::NoMoreSplits));
+            }
+            WorkerCommand::Pause(attempt) => {
+                self.tell(attempt, DeploymentMessage::Sources(TaskCommand::Pause));
+            }
+            WorkerCommand::Drain(attempt) => {
+                self.tell(attempt, DeploymentMessage::Sources(TaskCommand::Drain));
+            }
+        }
+    }
+
+    fn deploy(&self, myself: &ActorRef<WorkerMessage>, deployment: Deployment, state: &WorkerState) {
+        let (region, id) = (deployment.region, deployment.attempt);
+        if state.fences.get(&region).is_some_and(|fence| id < *fence) || !state.closing.is_empty() {
+            return;
+        }
+        let path = format!("deployment-{}", region.0);
+        let entry = self.shared.directory.entry(&path, ActorKind::Deployment, "worker-0");
+        entry.attempt.store(id.0, Ordering::Relaxed);
+        let attempt = Attempt::new(id, region, Arc::clone(&self.shared), Arc::clone(&entry));
+        lock(&self.shared.attempts).insert(id, Arc::clone(&attempt));
+        let actor = DeploymentActor { attempt: Arc::clone(&attempt) };
+        match ActorRuntime::spawn_linked_instant(None, actor, deployment, myself.get_cell()) {
+            Ok((actor, _)) => {
+                entry.bind(actor.get_cell());
+                let post = Post::new(actor, entry);
+                let _ = attempt.deployment.set(post.clone());
+                post.cast(DeploymentMessage::Start);
+            }
+            Err(error) => {
+                attempt.fail(region_failure(region, &error.to_string()), Origin::Failure);
+            }
+        }
+    }
+
+    fn trigger(&self, checkpoint: CheckpointId, attempts: &[AttemptId]) {
+        let plan = &self.shared.plan;
+        let held: Vec<_> = self.shared.all_attempts();
+        let taking_part = || held.iter().filter(|attempt| attempts.contains(&attempt.id));
+        let stateful: Vec<_> = taking_part()
+            .flat_map(|attempt| plan.subtasks(attempt.region))
+            .filter(|subtask| !plan.vertex(subtask.operator).root.states.is_empty())
+            .collect();
+        self.shared.tables.begin(checkpoint, &stateful);
+        for attempt in taking_part() {
+            attempt.tell(DeploymentMessage::Sources(TaskCommand::Trigger(checkpoint)));
+        }
+    }
+
+    fn tell(&self, attempt: AttemptId, message: DeploymentMessage) {
+        let found = lock(&self.shared.attempts).get(&attempt).cloned();
+        if let Some(attempt) = found {
+            attempt.tell(message);
+        }
+    }
+
+    fn tell_all(&self, command: &TaskCommand) {
+        for attempt in self.shared.all_attempts() {
+            attempt.tell(DeploymentMessage::All(command.clone()));
+        }
+    }
+
+    /// Gives an ending attempt its time.
+    fn await_end(&self, myself: &ActorRef<WorkerMessage>, attempt: AttemptId) {
+        let gone = lock(&self.shared.attempts).get(&attempt).is_some_and(|held| held.alive.is_gone());
+        if gone {
+            let _ = myself.send_message(WorkerMessage::AttemptGone(attempt));
+        }
+        let _ = myself.send_after(SUBTASK_DEADLINE, move || WorkerMessage::SubtaskDeadline(attempt));
+        let _ = myself.send_after(THREAD_DEADLINE, move || WorkerMessage::ThreadDeadline(attempt));
+    }
+
+    fn on_subtask_deadline(&self, id: AttemptId, state: &mut WorkerState) {
+        let Some(attempt) = lock(&self.shared.attempts).get(&id).cloned() else { return };
+        if attempt.alive.subtasks() == 0 {
+            return;
+        }
+        let generation = attempt.generation.load(Ordering::Acquire);
+        let hung = attempt.alive.subtasks();
+        tracing::error!(attempt = id.0, hung, "subtasks do not come back: their threads are given up");
+        for other in self.shared.all_attempts() {
+            if other.generation.load(Ordering::Acquire) == generation {
+                let cause = "the threads that it ran on were given up: another region's step hangs";
+                other.fail(region_failure(other.region, cause), Origin::Collateral);
+            }
+        }
+        if let Err(error) = self.shared.data.abandon(generation) {
+            tracing::error!(%error, "no fresh data runtime");
+        }
+        self.forget(id, state);
+    }
+
+    /// Nothing of the attempt is left, or nothing that could do harm.
+    fn forget(&self, id: AttemptId, state: &mut WorkerState) {
+        let attempt = lock(&self.shared.attempts).remove(&id);
+        if let Some(attempt) = attempt {
+            attempt.entry.set_state(ActorState::Stopped);
+            if let Some(post) = attempt.deployment.get() {
+                post.actor().stop(None);
+            }
+        }
+        self.answer(state);
+    }
+
+    fn answer(&self, state: &mut WorkerState) {
+        let held = self.shared.all_attempts();
+        state.cancelling.retain(|region, fence| {
+            let is_left = held.iter().any(|attempt| attempt.region == *region && attempt.id < *fence);
+            if !is_left {
+                self.shared.report(WorkerReport::Gone { region: *region, fence: *fence });
+            }
+            is_left
+        });
+        if held.is_empty() {
+            state.closing.drain(..).for_each(|done| drop(done.send(())));
+        }
+    }
+}

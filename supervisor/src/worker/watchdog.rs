@@ -1,0 +1,41 @@
+//! Names the steps that hang: a task on the control runtime that looks at the cells, not at the threads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_runtime::error::Failure;
+
+use super::shared::WorkerShared;
+use crate::message::Origin;
+
+/// Longest time between two looks.
+const LOOK_MAX: Duration = Duration::from_secs(1);
+
+/// Fails every attempt with a step that takes longer than the limit. Runs until its runtime ends.
+pub(crate) async fn watch(worker: Arc<WorkerShared>) {
+    let pause = (worker.step_timeout / 4).clamp(Duration::from_millis(5), LOOK_MAX);
+    loop {
+        tokio::time::sleep(pause).await;
+        let now = worker.clock.elapsed();
+        for attempt in worker.all_attempts() {
+            if attempt.is_ended() {
+                continue;
+            }
+            for cell in attempt.subtasks() {
+                let Some(figures) = &cell.entry.subtask else { continue };
+                let began = figures.status.step_began_ns.get();
+                let took = now.saturating_sub(Duration::from_nanos(began.saturating_sub(1)));
+                if began > 0 && took > worker.step_timeout {
+                    let cause = format!(
+                        "a step hangs: it did not return for {} ms, the limit is {} ms",
+                        took.as_millis(),
+                        worker.step_timeout.as_millis()
+                    );
+                    let failure = Failure::new(cell.operator.clone(), cell.subtask.index, cause);
+                    attempt.fail(failure, Origin::Failure);
+                    break;
+                }
+            }
+        }
+    }
+}
