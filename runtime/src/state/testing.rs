@@ -225,3 +225,11 @@ impl StateLease for DiscardLease {
         None
     }
 }
+
+/// Seeds of a random test: `count` of them, or only the one in the environment variable `SEED`.
+pub fn seeds(count: u64) -> Vec<u64> {
+    match std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
+        Some(seed) => vec![seed],
+        None => (0..count).collect(),
+    }
+}

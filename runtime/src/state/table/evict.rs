@@ -13,19 +13,26 @@ use crate::state::table::slot::Slot;
 pub(crate) struct Eviction {
     /// The segment that it looks at next; may be past the end.
     pub(super) hand: usize,
-    /// Entries below which trying is no use: nothing was durable the last time.
+    /// Segments passed in a row with nothing to drop.
+    fruitless: usize,
+    /// Entries below which trying is no use: two rounds found nothing durable.
     retry_at: usize,
 }
 
 /// Segments that the hand passes for one insertion.
-const STEPS_MAX: usize = 8;
-/// Insertions between two tries that freed too little.
-const RETRY_AFTER: usize = 32;
+const STEPS_MAX: usize = 4;
+
+/// What the hand did with a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passed {
+    Dropped,
+    Nothing,
+}
 
 impl Eviction {
     /// More has become durable.
     pub(super) fn resume(&mut self) {
-        self.retry_at = 0;
+        (self.fruitless, self.retry_at) = (0, 0);
     }
 }
 
@@ -55,24 +62,36 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             }
             let index = self.directory.first_of(self.eviction.hand);
             self.eviction.hand = index + self.directory.span(index);
-            self.evict_segment(index);
+            match self.evict_segment(index) {
+                Passed::Dropped => self.eviction.fruitless = 0,
+                Passed::Nothing => self.eviction.fruitless += 1,
+            }
             if !self.is_over_budget() {
-                self.eviction.retry_at = 0;
                 return;
             }
         }
-        self.eviction.retry_at = self.entries + RETRY_AFTER;
+        if self.eviction.fruitless > self.directory.len() * 2 {
+            self.eviction.fruitless = 0;
+            self.eviction.retry_at = self.entries + self.entries / 8;
+        }
     }
 
-    fn evict_segment(&mut self, index: usize) {
+    /// A snapshot has passed a segment: what is over the budget goes, even if nothing is inserted any more.
+    pub(super) fn trim(&mut self, index: usize) {
+        if self.is_over_budget() {
+            self.evict_segment(index);
+        }
+    }
+
+    fn evict_segment(&mut self, index: usize) -> Passed {
         let durable = self.durable;
         let (range, segment) = self.directory.parts(index);
         if segment.recency == Recency::Used {
             segment.recency = Recency::Idle;
-            return;
+            return Passed::Nothing;
         }
-        if segment.used() == 0 {
-            return;
+        if !segment.slots().iter().any(|slot| slot.stamp().is_some_and(|stamp| stamp <= durable)) {
+            return Passed::Nothing;
         }
         let (before, used) = (segment.bytes(), segment.used());
         let mut coverage = segment.coverage;
@@ -92,5 +111,6 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         if coverage == Coverage::Partial {
             self.loading = self.loading.after_eviction();
         }
+        Passed::Dropped
     }
 }

@@ -26,3 +26,6 @@ mod snapshot;
 mod walk;
 
 pub use keyed::KeyedTable;
+
+#[cfg(test)]
+mod tests;

@@ -116,6 +116,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             let index = snapshot.cursor;
             let rows = self.encode_segment(snapshot, index)?;
             self.sweep(index);
+            self.trim(index);
             snapshot.cursor += self.directory.span(index);
             left = left.saturating_sub(rows);
         }
