@@ -10,6 +10,7 @@ mod key;
 mod keyed;
 mod naming;
 mod operator;
+mod pattern;
 mod sink;
 mod stage;
 mod stream;
@@ -20,6 +21,7 @@ pub use dataflow::Dataflow;
 pub use event_time::{HasEventTime, Time, Timed, Untimed};
 pub use key::SameKey;
 pub use keyed::KeyedStream;
+pub use pattern::{Found, Pattern};
 pub use sink::SinkHandle;
 pub use stream::Stream;
 
