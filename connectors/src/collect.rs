@@ -156,12 +156,8 @@ impl<T: Record> SinkWriter for CollectWriter<T> {
     fn freeze(&mut self, checkpoint: CheckpointId) -> Result<(Vec<u8>, Option<PrepareJob>)> {
         let records = std::mem::take(&mut self.records);
         let parcel = Parcel { subtask: self.subtask, checkpoint, records };
-        let uncommitted = self.uncommitted.clone();
-        let prepare = move || {
-            let prepared = if parcel.records.is_empty() { Vec::new() } else { vec![parcel.encode()?] };
-            Ok(uncommitted.add(checkpoint, prepared))
-        };
-        Ok((Vec::new(), Some(Box::new(prepare))))
+        let prepare = move || Ok(if parcel.records.is_empty() { Vec::new() } else { vec![parcel.encode()?] });
+        Ok((Vec::new(), Some(self.uncommitted.enter(checkpoint, prepare))))
     }
 }
 

@@ -46,6 +46,36 @@ pub enum Error {
         /// What is wrong.
         cause: String,
     },
+    /// A directory can't take the output: the user's to mend.
+    #[error("can't write to {}: {problem}", directory.display())]
+    Output {
+        /// Which.
+        directory: PathBuf,
+        /// What is in the way, and what to do.
+        problem: String,
+    },
+    /// A checkpoint's output could not be made durable: the environment's; the attempt begins again.
+    #[error("output could not be made durable: {problem}")]
+    NotDurable {
+        /// What the first failure said.
+        problem: String,
+    },
+    /// A record can't be written in the sink's format: the type's fault.
+    #[error("a `{type_name}` can't be written as {format}: {problem}")]
+    Encode {
+        /// The Rust type.
+        type_name: &'static str,
+        /// The format.
+        format: &'static str,
+        /// Why.
+        problem: String,
+    },
+    /// What a checkpoint kept of a sink can't be read.
+    #[error("the checkpoint's part of a file sink can't be read: {problem}")]
+    SinkState {
+        /// Why.
+        problem: String,
+    },
 }
 
 fn in_column(column: Option<&str>) -> String {

@@ -24,6 +24,6 @@ pub use collect::{CollectSink, CollectWriter, Collected, collect};
 pub use collection::{Collection, CollectionReader, collection};
 pub use discard::{Discard, DiscardWriter, Discarded, discard, discard_with};
 pub use error::Error;
-pub use files::{FileSource, OnBadRecord, files};
+pub use files::{FileSink, FileSource, OnBadRecord, csv, files, json_lines, lines};
 pub use generator::{Generator, GeneratorReader, generate};
 pub use index_split::IndexSplit;

@@ -4,26 +4,108 @@
 //! nothing depends on whether somebody else kept them; commits are idempotent.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tidegate_runtime::Result;
 use tidegate_runtime::id::{AttemptId, CheckpointId};
-use tidegate_runtime::sink::{Committable, SinkContext};
+use tidegate_runtime::sink::{Committable, PrepareJob, SinkContext};
 
-/// The committables of one subtask's attempt, by the checkpoint that they were made for.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Uncommitted(Arc<Mutex<BTreeMap<CheckpointId, Vec<Committable>>>>);
+use crate::error::Error;
+
+/// What makes something durable and says how to publish it.
+type Preparation = Box<dyn FnOnce() -> Result<Vec<Committable>> + Send>;
+
+/// What one subtask's attempt has to prepare and to publish, by checkpoint.
+#[derive(Clone, Default)]
+pub(crate) struct Uncommitted(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    ledger: Mutex<Ledger>,
+    /// Held while preparations run: those of a later checkpoint include the earlier ones.
+    running: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Ledger {
+    /// Entered at a barrier and not run yet. The job of an aborted checkpoint may never be run: its preparations are
+    /// then done by the next job.
+    entered: BTreeMap<CheckpointId, Vec<Preparation>>,
+    prepared: BTreeMap<CheckpointId, Vec<Committable>>,
+    settled: Option<CheckpointId>,
+    /// Why a preparation failed: what it should have made durable may be lost whatever a later sync says (case 60).
+    failed: Option<String>,
+}
 
 impl Uncommitted {
-    /// Adds what `checkpoint` prepared and returns all that has to be published with it, oldest first.
-    pub(crate) fn add(&self, checkpoint: CheckpointId, prepared: Vec<Committable>) -> Vec<Committable> {
-        let mut all = locked(&self.0);
-        all.entry(checkpoint).or_default().extend(prepared);
-        all.range(..=checkpoint).flat_map(|(_, committables)| committables.iter().cloned()).collect()
+    /// Enters what `checkpoint` has to prepare and returns the job that does it.
+    pub(crate) fn enter(
+        &self,
+        checkpoint: CheckpointId,
+        prepare: impl FnOnce() -> Result<Vec<Committable>> + Send + 'static,
+    ) -> PrepareJob {
+        locked(&self.0.ledger).entered.entry(checkpoint).or_default().push(Box::new(prepare));
+        let uncommitted = self.clone();
+        Box::new(move || uncommitted.prepare(checkpoint))
+    }
+
+    /// Prepares all up to `checkpoint` and returns all that has to be published with it, oldest first.
+    fn prepare(&self, checkpoint: CheckpointId) -> Result<Vec<Committable>> {
+        let _one_at_a_time = locked(&self.0.running);
+        self.check_failed()?;
+        loop {
+            let Some((entered, preparations)) = self.take_first(checkpoint) else { break };
+            for preparation in preparations {
+                match preparation() {
+                    Ok(committables) => self.add(entered, committables),
+                    Err(error) => {
+                        locked(&self.0.ledger).failed = Some(error.to_string());
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        let ledger = locked(&self.0.ledger);
+        Ok(ledger.prepared.range(..=checkpoint).flat_map(|(_, committables)| committables.clone()).collect())
+    }
+
+    fn take_first(&self, until: CheckpointId) -> Option<(CheckpointId, Vec<Preparation>)> {
+        let entered = &mut locked(&self.0.ledger).entered;
+        let first = *entered.range(..=until).next()?.0;
+        entered.remove_entry(&first)
+    }
+
+    /// Adds what `checkpoint` has to publish and needs no preparation.
+    pub(crate) fn add(&self, checkpoint: CheckpointId, committables: Vec<Committable>) {
+        locked(&self.0.ledger).prepared.entry(checkpoint).or_default().extend(committables);
+    }
+
+    /// Fails if a preparation has: the attempt can't go on.
+    pub(crate) fn check_failed(&self) -> Result<()> {
+        match &locked(&self.0.ledger).failed {
+            None => Ok(()),
+            Some(problem) => Err(Error::NotDurable { problem: problem.clone() }.into()),
+        }
     }
 
     /// All up to `checkpoint` is published.
     pub(crate) fn settle(&self, checkpoint: CheckpointId) {
-        locked(&self.0).retain(|prepared, _| *prepared > checkpoint);
+        let mut ledger = locked(&self.0.ledger);
+        ledger.prepared.retain(|prepared, _| *prepared > checkpoint);
+        ledger.settled = ledger.settled.max(Some(checkpoint));
+    }
+
+    /// The newest checkpoint that is published.
+    pub(crate) fn settled(&self) -> Option<CheckpointId> {
+        locked(&self.0.ledger).settled
+    }
+}
+
+impl fmt::Debug for Uncommitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ledger = locked(&self.0.ledger);
+        f.debug_struct("Uncommitted").field("prepared", &ledger.prepared).finish_non_exhaustive()
     }
 }
 
@@ -58,25 +140,45 @@ mod tests {
     use super::*;
     use crate::drive::sink_context;
 
-    fn prepared(byte: u8) -> Vec<Committable> {
-        vec![Committable(vec![byte])]
+    fn committables(bytes: &[u8]) -> Vec<Committable> {
+        bytes.iter().map(|byte| Committable(vec![*byte])).collect()
+    }
+
+    fn enter(uncommitted: &Uncommitted, number: u8) -> PrepareJob {
+        uncommitted.enter(CheckpointId(u64::from(number)), move || Ok(committables(&[number])))
     }
 
     #[test]
-    fn an_aborted_checkpoints_committables_come_with_the_next() {
+    fn an_aborted_checkpoints_committables_come_with_the_next() -> Result<()> {
         let halves = Halves::default();
         let (writer, committer) = (halves.of(&sink_context(0, 1)), halves.of(&sink_context(0, 1)));
-        assert_eq!(writer.add(CheckpointId(1), prepared(1)), prepared(1));
-        assert_eq!(writer.add(CheckpointId(2), prepared(2)), [prepared(1), prepared(2)].concat());
-        committer.settle(CheckpointId(1));
-        assert_eq!(writer.add(CheckpointId(3), prepared(3)), [prepared(2), prepared(3)].concat());
+        assert_eq!(enter(&writer, 1)()?, committables(&[1]));
+        // The job of 2 is dropped, those of 3 and 4 run in the wrong order.
+        drop(enter(&writer, 2));
+        let third = enter(&writer, 3);
+        let fourth = enter(&writer, 4);
+        assert_eq!(fourth()?, committables(&[1, 2, 3, 4]));
+        assert_eq!(third()?, committables(&[1, 2, 3]));
+        committer.settle(CheckpointId(3));
+        assert_eq!(enter(&writer, 5)()?, committables(&[4, 5]));
+        Ok(())
     }
 
     #[test]
-    fn attempts_share_nothing() {
+    fn nothing_is_prepared_after_a_failure() {
+        let uncommitted = Uncommitted::default();
+        let failing = || Err(Error::NotDurable { problem: "EIO".to_owned() }.into());
+        assert!(uncommitted.enter(CheckpointId(1), failing)().is_err());
+        assert!(uncommitted.check_failed().is_err());
+        assert!(enter(&uncommitted, 2)().is_err());
+    }
+
+    #[test]
+    fn attempts_share_nothing() -> Result<()> {
         let halves = Halves::default();
-        halves.of(&sink_context(0, 1)).add(CheckpointId(1), prepared(1));
-        assert_eq!(halves.of(&sink_context(0, 2)).add(CheckpointId(2), prepared(2)), prepared(2));
-        assert_eq!(halves.of(&sink_context(0, 1)).add(CheckpointId(2), prepared(3)), prepared(3));
+        enter(&halves.of(&sink_context(0, 1)), 1)()?;
+        assert_eq!(enter(&halves.of(&sink_context(0, 2)), 2)()?, committables(&[2]));
+        assert_eq!(enter(&halves.of(&sink_context(0, 1)), 3)()?, committables(&[3]));
+        Ok(())
     }
 }
