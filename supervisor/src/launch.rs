@@ -21,8 +21,6 @@ use crate::post::{Post, Slot};
 use crate::report::{Counters, History};
 use crate::root::RootActor;
 use crate::run_storage::{Opened, RunStorage};
-use crate::storage::TableStore;
-use crate::tables::NoTables;
 use crate::timer::Timers;
 use crate::topology::{ActorKind, JobState};
 use crate::worker::{DataPlane, WorkerShared, watch};
@@ -57,8 +55,7 @@ pub fn launch_on(files: Arc<dyn FileLayer>, graph: &Graph, config: JobConfig) ->
             checks.check(opened.lineage, opened.start)?;
         }
     }
-    let tables: Arc<dyn TableStore> = Arc::new(NoTables);
-    Launch { plan, clock, config, opened, tables }.start()
+    Launch { plan, clock, config, opened }.start()
 }
 
 struct Launch {
@@ -66,7 +63,6 @@ struct Launch {
     clock: Clock,
     config: JobConfig,
     opened: Opened,
-    tables: Arc<dyn TableStore>,
 }
 
 impl Launch {
@@ -87,11 +83,12 @@ impl Launch {
             directory: Arc::clone(&directory),
             timers: Arc::clone(&timers),
             data: DataPlane::new(cores)?,
-            tables: self.tables,
+            tables: Arc::clone(&self.opened.tables) as Arc<dyn crate::storage::TableStore>,
             reports: Arc::new(LocalReports { job: Arc::clone(&job_slot) }),
             attempts: Mutex::new(BTreeMap::new()),
             post: Arc::clone(&worker_slot),
         });
+        self.opened.tables.serve(&worker);
         let latest = self.opened.latest.map(Arc::new);
         let last_used = latest.as_ref().map_or(0, |manifest| manifest.next_checkpoint.0 - 1);
         let job = Arc::new(JobShared {

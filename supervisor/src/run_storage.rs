@@ -16,6 +16,7 @@ use tidegate_runtime::time::Clock;
 
 use crate::directory::lock;
 use crate::storage::{ManifestStore, RunEnd};
+use crate::tables::StoreTables;
 
 /// A state directory that this process holds until the run ends.
 pub(crate) struct RunStorage {
@@ -26,11 +27,13 @@ pub(crate) struct RunStorage {
 struct Held {
     dir: RunDir,
     checkpoints: CheckpointStorage,
+    tables: Arc<StoreTables>,
 }
 
 /// What was found in the directory.
 pub(crate) struct Opened {
     pub(crate) storage: RunStorage,
+    pub(crate) tables: Arc<StoreTables>,
     pub(crate) path: PathBuf,
     pub(crate) lineage: Lineage,
     pub(crate) start: RunStart,
@@ -58,22 +61,25 @@ impl RunStorage {
         };
         let dir = RunDir::open(Arc::clone(files), &path, new)?;
         let checkpoints = CheckpointStorage::open(Arc::clone(files), &dir.checkpoints(), dir.lineage())?;
-        let latest = checkpoints.latest()?;
+        let mut manifests = checkpoints.all()?;
+        let tables = StoreTables::open(files, &dir, config, &manifests)?;
+        let latest = manifests.pop();
         let start = match dir.opening() {
             Opening::Fresh => RunStart::Fresh,
             Opening::Resumed => RunStart::Resumed,
         };
         let (lineage, starts) = (dir.lineage(), dir.starts());
         let retained = config.checkpoint.retained as usize;
-        let storage = Self { held: Mutex::new(Some(Held { dir, checkpoints })), retained };
-        Ok(Opened { storage, path, lineage, start, starts, latest })
+        let held = Held { dir, checkpoints, tables: Arc::clone(&tables) };
+        let storage = Self { held: Mutex::new(Some(held)), retained };
+        Ok(Opened { storage, tables, path, lineage, start, starts, latest })
     }
 }
 
 impl ManifestStore for RunStorage {
     fn publish(&self, manifest: &Manifest) -> Result<()> {
         let held = lock(&self.held);
-        let Some(Held { checkpoints, .. }) = &*held else {
+        let Some(Held { checkpoints, tables, .. }) = &*held else {
             let problem = "the run has ended".to_owned();
             return Err(Error::Checkpoint { checkpoint: manifest.checkpoint, problem });
         };
@@ -84,14 +90,18 @@ impl ManifestStore for RunStorage {
                 return Err(error);
             }
         }
-        if let Err(error) = checkpoints.retain(self.retained) {
-            tracing::warn!(%error, "old checkpoints were not removed; they are tried again after the next");
+        match checkpoints.retain(self.retained) {
+            Ok(retained) => tables.published(manifest.checkpoint, &retained),
+            Err(error) => {
+                tracing::warn!(%error, "old checkpoints were not removed; they are tried again after the next");
+            }
         }
         Ok(())
     }
 
     fn close(&self, end: Option<RunEnd>) -> Result<()> {
-        let Some(Held { mut dir, .. }) = lock(&self.held).take() else { return Ok(()) };
+        let Some(Held { mut dir, tables, .. }) = lock(&self.held).take() else { return Ok(()) };
+        tables.close();
         match end {
             Some(RunEnd::Finished) => dir.set_status(RunStatus::Finished),
             Some(RunEnd::Failed) => dir.set_status(RunStatus::Failed),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tidegate_runtime::checkpoint::manifest::Manifest;
 use tidegate_runtime::error::Result;
-use tidegate_runtime::graph::Vertex;
 use tidegate_runtime::id::{AttemptId, CheckpointId, SubtaskId};
 use tidegate_runtime::key::KeyHash;
 use tidegate_runtime::state::{RunRefs, StateLease, StateRegistry};
@@ -27,8 +26,7 @@ pub(crate) enum RunEnd {
 }
 
 /// What a subtask's tables are opened with.
-pub(crate) struct TableRequest<'a> {
-    pub(crate) vertex: &'a Vertex,
+pub(crate) struct TableRequest {
     pub(crate) subtask: SubtaskId,
     pub(crate) attempt: AttemptId,
     pub(crate) hashes: (KeyHash, KeyHash),
@@ -41,7 +39,7 @@ pub(crate) type SubtaskTables = (StateRegistry, Arc<dyn StateLease>);
 /// Where rows of tables go: the worker's store.
 pub(crate) trait TableStore: Send + Sync {
     /// A subtask's states for one attempt, rolled back to what it restores.
-    fn open(&self, request: TableRequest<'_>) -> Result<SubtaskTables>;
+    fn open(&self, request: TableRequest) -> Result<SubtaskTables>;
     /// These subtasks will seal rows for the checkpoint.
     fn begin(&self, checkpoint: CheckpointId, subtasks: &[SubtaskId]);
     /// The checkpoint will not complete; its rows stay for the next one.

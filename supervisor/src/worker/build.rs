@@ -150,11 +150,12 @@ impl<'a> Hooks<'a> {
         entry
     }
 
-    /// Of a subtask that may have keyed state.
+    /// Of a subtask with keyed state.
     fn hashes(&self, vertex: &Vertex, subtask: SubtaskId) -> Option<(KeyHash, KeyHash)> {
         let groups = self.attempt.worker.plan.key_groups;
-        let is_operator = matches!(vertex.root.kind, NodeKind::Operator(_));
-        is_operator.then(|| groups.hashes(groups.range(subtask.index, vertex.parallelism))).flatten()
+        (!vertex.root.states.is_empty())
+            .then(|| groups.hashes(groups.range(subtask.index, vertex.parallelism)))
+            .flatten()
     }
 
     fn restore(&self, deployment: &Deployment, subtask: SubtaskId) -> Result<Restore> {
@@ -199,6 +200,6 @@ impl SubtaskHooks for Hooks<'_> {
         };
         let restore = self.parts.get(&subtask).map_or_else(Vec::new, |part| part.runs.clone());
         let attempt = self.attempt.id;
-        self.attempt.worker.tables.open(TableRequest { vertex, subtask, attempt, hashes, restore })
+        self.attempt.worker.tables.open(TableRequest { subtask, attempt, hashes, restore })
     }
 }

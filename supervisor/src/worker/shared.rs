@@ -54,6 +54,15 @@ impl WorkerShared {
         format!("{}/{}", self.plan.vertex(subtask.operator).name, subtask.index)
     }
 
+    /// Has a subtask look for work.
+    pub(crate) fn wake(&self, subtask: SubtaskId) {
+        for attempt in self.all_attempts() {
+            if let Some(cell) = attempt.subtask(subtask) {
+                cell.cast(super::subtask::SubtaskMessage::Work);
+            }
+        }
+    }
+
     /// Tells all attempts that the store has written a checkpoint's rows, or could not.
     pub(crate) fn on_rows(&self, checkpoint: CheckpointId, outcome: &super::deployment::RowsOutcome) {
         for attempt in self.all_attempts() {
