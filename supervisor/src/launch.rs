@@ -74,6 +74,7 @@ impl Launch {
         let timers = Arc::new(Timers::default());
         let seed = self.config.seed.unwrap_or(self.opened.lineage.0 as u64);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let counters = Arc::new(Counters::default());
         let worker = Arc::new(WorkerShared {
             plan: Arc::clone(&self.plan),
             clock: self.clock.clone(),
@@ -85,6 +86,7 @@ impl Launch {
             data: DataPlane::new(cores)?,
             tables: Arc::clone(&self.opened.tables) as Arc<dyn crate::storage::TableStore>,
             reports: Arc::new(LocalReports { job: Arc::clone(&job_slot) }),
+            counters: Arc::clone(&counters),
             attempts: Mutex::new(BTreeMap::new()),
             post: Arc::clone(&worker_slot),
         });
@@ -98,7 +100,7 @@ impl Launch {
             lineage: self.opened.lineage,
             seed,
             directory: Arc::clone(&directory),
-            counters: Counters::default(),
+            counters,
             history: History::default(),
             manifests: Arc::new(self.opened.storage),
             manifest_thread: ManifestThread::start()?,

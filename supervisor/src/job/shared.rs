@@ -32,7 +32,7 @@ pub(crate) struct JobShared {
     pub(crate) lineage: Lineage,
     pub(crate) seed: u64,
     pub(crate) directory: Arc<Directory>,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) history: History,
     pub(crate) manifests: Arc<dyn ManifestStore>,
     pub(crate) manifest_thread: ManifestThread,

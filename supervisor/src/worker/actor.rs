@@ -251,8 +251,10 @@ impl WorkerActor {
                 other.fail(region_failure(other.region, cause), Origin::Collateral);
             }
         }
-        if let Err(error) = self.shared.data.abandon(generation) {
-            tracing::error!(%error, "no fresh data runtime");
+        match self.shared.data.abandon(generation) {
+            Ok(true) => self.shared.counters.abandoned_runtimes.add(1),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "no fresh data runtime"),
         }
         self.forget(id, state);
     }

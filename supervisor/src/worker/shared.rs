@@ -14,6 +14,7 @@ use super::data_plane::DataPlane;
 use crate::directory::{Directory, lock};
 use crate::message::{ReportLink, WorkerReport};
 use crate::post::Slot;
+use crate::report::Counters;
 use crate::storage::TableStore;
 use crate::timer::Timers;
 
@@ -28,6 +29,7 @@ pub(crate) struct WorkerShared {
     pub(crate) timers: Arc<Timers>,
     pub(crate) data: DataPlane,
     pub(crate) tables: Arc<dyn TableStore>,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) reports: Arc<dyn ReportLink>,
     /// All attempts of which something is alive.
     pub(crate) attempts: Mutex<BTreeMap<AttemptId, Arc<Attempt>>>,

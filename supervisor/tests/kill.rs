@@ -1,0 +1,192 @@
+//! The kill of any actor, a panic, a hang: the output is that of a run without.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use common::{Controls, add_pipeline, config, numbers, pipeline, until};
+use tidegate_runtime::config::RestartPolicy;
+use tidegate_runtime::error::Error as RuntimeError;
+use tidegate_runtime::graph::Graph;
+use tidegate_runtime::time::millis;
+use tidegate_supervisor::{Error, Job, JobState, Result, launch};
+
+const EACH: u64 = 5_000;
+
+/// Kills `path` once 4,000 records are read and at least one checkpoint has completed, and lets the job finish.
+fn finishes_after_a_kill_of(path: &str) -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let controls = Controls::closed();
+    controls.allow(4_000);
+    let job = launch(&pipeline(&controls, 4, EACH), config(&dir))?;
+    until(&job, "4,000 records are read", |job| job.totals().records_in >= 4_000);
+    until(&job, "a checkpoint", |job| job.totals().checkpoints_completed > 0);
+    let before = restarts(&job, path);
+    job.kill(path)?;
+    until(&job, "the actor is back", |job| restarts(job, path) > before);
+    controls.allow(1_000_000);
+    let report = job.wait()?;
+    assert_eq!(report.state, JobState::Finished);
+    assert_eq!(report.totals.kills, 1);
+    assert_eq!(controls.output(), numbers(4 * EACH));
+    Ok(())
+}
+
+fn restarts(job: &Job, path: &str) -> u64 {
+    let topology = job.topology();
+    topology.actors.iter().find(|actor| actor.path == path).map_or(0, |actor| actor.restarts)
+}
+
+#[test]
+fn a_killed_source_comes_back() -> Result<()> {
+    finishes_after_a_kill_of("numbers/0")
+}
+
+#[test]
+fn a_killed_operator_comes_back() -> Result<()> {
+    finishes_after_a_kill_of("middle/1")
+}
+
+#[test]
+fn a_killed_sink_comes_back() -> Result<()> {
+    finishes_after_a_kill_of("out/0")
+}
+
+#[test]
+fn a_killed_deployment_comes_back() -> Result<()> {
+    finishes_after_a_kill_of("deployment-0")
+}
+
+#[test]
+fn a_killed_region_comes_back() -> Result<()> {
+    finishes_after_a_kill_of("region-0")
+}
+
+#[test]
+fn a_killed_coordinator_comes_back() -> Result<()> {
+    finishes_after_a_kill_of("checkpoints")
+}
+
+#[test]
+fn a_killed_enumerator_comes_back() -> Result<()> {
+    finishes_after_a_kill_of("sources/numbers")
+}
+
+#[test]
+fn a_killed_worker_comes_back() -> Result<()> {
+    finishes_after_a_kill_of("worker-0")
+}
+
+#[test]
+fn a_killed_job_actor_comes_back_from_the_manifest() -> Result<()> {
+    finishes_after_a_kill_of("job")
+}
+
+#[test]
+fn a_killed_root_ends_the_job_with_an_error() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let controls = Controls::closed();
+    let job = launch(&pipeline(&controls, 1, EACH), config(&dir))?;
+    until(&job, "it runs", |job| job.state() == JobState::Running);
+    job.kill("runtime")?;
+    let error = job.wait().expect_err("nobody supervises the root");
+    assert!(error.to_string().contains("root of the supervisor tree"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn an_unknown_actor_is_told_by_its_path() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let controls = Controls::closed();
+    let job = launch(&pipeline(&controls, 1, EACH), config(&dir))?;
+    let error = job.kill("nobody/7").expect_err("there is no such actor");
+    assert!(matches!(&error, Error::UnknownActor { path } if path == "nobody/7"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_panic_in_user_code_restarts_the_region_and_loses_nothing() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let controls = Controls::open();
+    let panics = Arc::new(AtomicU32::new(2));
+    let left = Arc::clone(&panics);
+    controls.each_record(move |record| {
+        let is_due = record == 3_000 || record == 17_000;
+        if is_due && left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok() {
+            panic!("record {record} is not to my taste");
+        }
+    });
+    let job = launch(&pipeline(&controls, 4, EACH), config(&dir))?;
+    let report = job.wait()?;
+    assert_eq!(report.totals.restarts, 2);
+    assert_eq!(report.totals.kills, 0);
+    assert_eq!(controls.output(), numbers(4 * EACH));
+    Ok(())
+}
+
+#[test]
+fn a_job_that_keeps_failing_fails_with_where_and_why() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let controls = Controls::open();
+    controls.each_record(|record| assert!(record != 7, "seven"));
+    let policy = RestartPolicy::FixedDelay { attempts: 2, delay: millis(1) };
+    let job = launch(&pipeline(&controls, 1, 100), config(&dir).without_checkpoints().restart(policy))?;
+    let error = job.wait().expect_err("it fails each time");
+    let Error::Runtime(RuntimeError::JobFailed(failure)) = error else { panic!("another error: {error}") };
+    assert_eq!(failure.operator, "middle");
+    assert_eq!(failure.causes[0], "panicked: seven");
+    assert!(failure.causes[1].contains("2 restarts in a row"), "{failure}");
+    assert_eq!(failure.key.as_deref(), Some("7"));
+    assert!(failure.panic_location.as_ref().is_some_and(|at| at.contains("kill.rs")), "{failure}");
+    let report = job.report().expect("it has ended");
+    assert_eq!((report.state, report.exit_code()), (JobState::Failed, 1));
+    Ok(())
+}
+
+#[test]
+fn a_step_that_hangs_is_named_and_costs_a_runtime_but_no_record() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let controls = Controls::open();
+    let hung = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&hung);
+    controls.each_record(move |record| {
+        if record == 12_000 && !gate.swap(true, Ordering::AcqRel) {
+            // For good: nobody sends, and the sender stays.
+            let (sender, receiver) = std::sync::mpsc::channel::<()>();
+            let _ = receiver.recv();
+            drop(sender);
+        }
+    });
+    let job = launch(&pipeline(&controls, 4, EACH), config(&dir).step_timeout(millis(100)))?;
+    let report = job.wait()?;
+    assert_eq!(report.state, JobState::Finished);
+    assert_eq!(report.totals.abandoned_runtimes, 1);
+    assert_eq!(report.totals.restarts, 1);
+    assert_eq!(controls.output(), numbers(4 * EACH));
+    Ok(())
+}
+
+#[test]
+fn a_failure_restarts_its_region_only() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (left, right) = (Controls::closed(), Controls::closed());
+    let mut graph = Graph::new("two-regions");
+    let numbers_of = |first, controls| common::Numbers { splits: 2, each: EACH, first, controls };
+    add_pipeline(&mut graph, "-left", numbers_of(0, Arc::clone(&left)));
+    add_pipeline(&mut graph, "-right", numbers_of(1_000_000, Arc::clone(&right)));
+    let job = launch(&graph, config(&dir))?;
+    left.allow(1_000);
+    right.allow(1_000);
+    until(&job, "2,000 records are read", |job| job.totals().records_in >= 2_000);
+    job.kill("middle-left/0")?;
+    until(&job, "it is back", |job| restarts(job, "middle-left/0") == 1);
+    left.allow(1_000_000);
+    right.allow(1_000_000);
+    job.wait()?;
+    assert_eq!(restarts(&job, "middle-left/0"), 1);
+    assert_eq!(restarts(&job, "middle-right/0"), 0);
+    assert_eq!(left.output(), numbers(2 * EACH));
+    assert_eq!(right.output(), (1_000_000..1_000_000 + 2 * EACH).collect::<Vec<_>>());
+    Ok(())
+}
