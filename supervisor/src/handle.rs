@@ -15,6 +15,7 @@ use crate::job::{JobMessage, JobShared, StopMode};
 use crate::post::Post;
 use crate::report::{CheckpointRecord, JobReport, JobTotals};
 use crate::root::RootMessage;
+use crate::signals::listen;
 use crate::topology::{JobState, Topology};
 
 /// How long dropping a handle waits for the job's threads and files to be let go.
@@ -89,8 +90,7 @@ impl Job {
     /// If it has ended.
     pub fn stop(&self, mode: StopMode) -> Result<()> {
         self.check_running()?;
-        lock(&self.shared.stop).get_or_insert(mode);
-        self.shared.tell(JobMessage::Stop);
+        self.shared.stop(mode);
         Ok(())
     }
 
@@ -130,19 +130,7 @@ impl Job {
     /// # Errors
     /// If no live actor has this path.
     pub fn kill(&self, path: &str) -> Result<()> {
-        let entry = self.shared.directory.find(path);
-        // Before: the kill may be over when `kill` returns.
-        let has_input = self.shared.has_input.load(Ordering::Acquire);
-        match entry {
-            Some(entry) if entry.kill() => {
-                if has_input {
-                    self.shared.counters.kills.add(1);
-                }
-                tracing::info!(actor = path, "killed by request");
-                Ok(())
-            }
-            _ => Err(Error::UnknownActor { path: path.to_owned() }),
-        }
+        self.shared.kill(path)
     }
 
     /// The live actor tree.
@@ -171,12 +159,20 @@ impl Job {
         self.shared.has_input.load(Ordering::Acquire) && self.report().is_none()
     }
 
-    pub(crate) fn shared(&self) -> &Arc<JobShared> {
-        &self.shared
+    /// As `wait`, and listens to Ctrl-C and SIGTERM meanwhile: the first makes a last checkpoint and stops in order,
+    /// so that a new start goes on from there; a second Ctrl-C ends the process at once. The report says which came.
+    ///
+    /// # Errors
+    /// The failure that ended the job, or a machine that refuses signal handlers.
+    pub fn wait_with_signals(&self) -> Result<JobReport> {
+        if let Some(control) = &self.control {
+            listen(control, &self.shared)?;
+        }
+        self.wait()
     }
 
-    pub(crate) fn control(&self) -> Option<&Runtime> {
-        self.control.as_ref()
+    pub(crate) fn shared(&self) -> &Arc<JobShared> {
+        &self.shared
     }
 
     fn check_running(&self) -> Result<()> {

@@ -113,6 +113,7 @@ impl Launch {
             latest: Mutex::new(latest),
             splits: Mutex::new(BTreeMap::new()),
             stop: Mutex::new(None),
+            signal: Mutex::new(None),
             state: Mutex::new(JobState::Created),
             post: job_slot,
             has_input: AtomicBool::new(true),

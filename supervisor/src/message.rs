@@ -6,20 +6,20 @@ use tidegate_runtime::error::Failure;
 use tidegate_runtime::id::{AttemptId, CheckpointId, RegionId, SubtaskId};
 
 /// The deciding side's way to the workers.
-pub trait ControlLink: Send + Sync {
+pub(crate) trait ControlLink: Send + Sync {
     /// Sends a command; it is lost when the worker is gone, which is told by `WorkerReport`s that don't come.
     fn command(&self, command: WorkerCommand);
 }
 
 /// The owning side's way to the job.
-pub trait ReportLink: Send + Sync {
+pub(crate) trait ReportLink: Send + Sync {
     /// Sends a report; it is lost when the job is gone.
     fn report(&self, report: WorkerReport);
 }
 
 /// How an attempt begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DeployMode {
+pub(crate) enum DeployMode {
     /// Its subtasks work.
     Run,
     /// The run's last checkpoint is made: only what it prepared is committed (case 100, 101).
@@ -28,7 +28,7 @@ pub enum DeployMode {
 
 /// From the job to a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum WorkerCommand {
+pub(crate) enum WorkerCommand {
     /// Start an attempt.
     Deploy(Deployment),
     /// End all attempts of a region below `fence`, and never start one of them later.
@@ -73,22 +73,22 @@ pub enum WorkerCommand {
 
 /// An attempt to be started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Deployment {
+pub(crate) struct Deployment {
     /// Of which region.
-    pub region: RegionId,
+    pub(crate) region: RegionId,
     /// Its number.
-    pub attempt: AttemptId,
+    pub(crate) attempt: AttemptId,
     /// What to do.
-    pub mode: DeployMode,
+    pub(crate) mode: DeployMode,
     /// What to restore from.
-    pub checkpoint: Option<CheckpointId>,
+    pub(crate) checkpoint: Option<CheckpointId>,
     /// The parts of that checkpoint, by subtask.
-    pub parts: Vec<(SubtaskId, SubtaskSnapshot)>,
+    pub(crate) parts: Vec<(SubtaskId, SubtaskSnapshot)>,
 }
 
 /// Why an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// By itself: the restart policy counts it.
     Failure,
     /// A person or chaos killed one of its actors.
@@ -99,7 +99,7 @@ pub enum Origin {
 
 /// From a worker to the job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum WorkerReport {
+pub(crate) enum WorkerReport {
     /// All subtasks of the attempt are open.
     Up {
         /// Its region.

@@ -216,7 +216,7 @@ impl RootActor {
             totals: self.job.totals(),
             elapsed: self.job.clock.elapsed(),
             state_dir: self.job.state_dir.clone(),
-            signal: None,
+            signal: *lock(&self.job.signal),
         });
     }
 }

@@ -17,9 +17,10 @@ use super::actor::JobMessage;
 use super::lifecycle::StopMode;
 use super::manifests::ManifestThread;
 use crate::directory::{Directory, lock};
+use crate::error::{Error, Result};
 use crate::message::ControlLink;
 use crate::post::Slot;
-use crate::report::{Counters, History, JobReport, JobTotals};
+use crate::report::{Counters, History, JobReport, JobTotals, StopSignal};
 use crate::source_state::KnownSplits;
 use crate::storage::ManifestStore;
 use crate::topology::JobState;
@@ -50,6 +51,8 @@ pub(crate) struct JobShared {
     /// What the enumerator of each source knows, by source name.
     pub(crate) splits: Mutex<BTreeMap<String, KnownSplits>>,
     pub(crate) stop: Mutex<Option<StopMode>>,
+    /// The signal that asked for the stop.
+    pub(crate) signal: Mutex<Option<StopSignal>>,
     pub(crate) state: Mutex<JobState>,
     /// The current job actor.
     pub(crate) post: Arc<Slot<JobMessage>>,
@@ -65,6 +68,30 @@ impl JobShared {
 
     pub(crate) fn next_attempt(&self) -> AttemptId {
         AttemptId(self.last_attempt.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Asks for a stop; the first wish stands.
+    pub(crate) fn stop(&self, mode: StopMode) {
+        lock(&self.stop).get_or_insert(mode);
+        self.tell(JobMessage::Stop);
+    }
+
+    /// Kills an actor by its path; the kill counts while there is input left.
+    ///
+    /// # Errors
+    /// If no live actor has this path.
+    pub(crate) fn kill(&self, path: &str) -> Result<()> {
+        // Before: the kill may be over when `kill` returns.
+        let has_input = self.has_input.load(Ordering::Acquire);
+        let entry = self.directory.find(path).filter(|entry| entry.kill());
+        if entry.is_none() {
+            return Err(Error::UnknownActor { path: path.to_owned() });
+        }
+        if has_input {
+            self.counters.kills.add(1);
+        }
+        tracing::info!(actor = path, "killed by request");
+        Ok(())
     }
 
     /// Totals of this process.
