@@ -217,13 +217,13 @@ mod tests {
     }
 
     #[test]
-    fn what_an_aborted_checkpoint_prepared_is_not_lost() -> Result<()> {
+    fn what_an_aborted_checkpoint_did_not_prepare_is_not_lost() -> Result<()> {
         let (sink, collected) = collect::<u64>();
         let cx = sink_context(0, 1);
         let mut writer = sink.writer(&cx, &[])?;
         let mut committer = sink.committer(&cx)?.expect("it commits");
         write(&mut writer, &[1])?;
-        prepare(&mut writer, 1)?;
+        drop(writer.freeze(CheckpointId(1))?);
         write(&mut writer, &[2])?;
         let second = prepare(&mut writer, 2)?;
         committer.commit(CheckpointId(2), &second)?;

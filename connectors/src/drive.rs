@@ -9,7 +9,9 @@ use tidegate_runtime::id::{AttemptId, Lineage, OperatorId, SubtaskId};
 use tidegate_runtime::metrics::SubtaskStatus;
 use tidegate_runtime::output::{Output, Timing};
 use tidegate_runtime::sink::SinkContext;
-use tidegate_runtime::source::{DeadLetter, Polled, ReaderContext, Source, SourceOutput, SourceReader};
+use tidegate_runtime::source::{
+    DeadLetter, Polled, ReaderContext, Source, SourceOutput, SourceReader, Split,
+};
 use tidegate_runtime::time::Clock;
 use tidegate_runtime::{Result, Timestamp};
 
@@ -39,8 +41,8 @@ pub(crate) struct Drive<'a, S: Source> {
 }
 
 /// What one round over all readers came to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Round {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Round {
     Worked,
     AllPending,
     AllDone,
@@ -56,6 +58,7 @@ impl<'a, S: Source> Drive<'a, S> {
         let clock = Clock::manual(Timestamp(1_000));
         let status = Arc::new(SubtaskStatus::default());
         let context = |index| ReaderContext {
+            operator: "source".to_owned(),
             subtask: SubtaskId { operator: OperatorId(1), index },
             parallelism,
             clock: clock.clone(),
@@ -105,17 +108,30 @@ impl<'a, S: Source> Drive<'a, S> {
         self.readers[0].position()
     }
 
-    fn round(&mut self, all: &mut Vec<S::Record>) -> Result<Round> {
+    /// The splits as they would be restored.
+    pub(crate) fn snapshot(&self) -> Vec<S::Split> {
+        self.readers.iter().flat_map(SourceReader::snapshot).chain(self.unassigned.iter().cloned()).collect()
+    }
+
+    /// Discovery runs again; what is new waits to be assigned.
+    pub(crate) fn discover_again(&mut self, known: &mut std::collections::BTreeSet<String>) {
+        let found = self.source.discover(self.readers.len() as u32).expect("discovery succeeds");
+        self.unassigned.extend(found.splits.into_iter().filter(|split| known.insert(split.id())));
+    }
+
+    pub(crate) fn round(&mut self, all: &mut Vec<S::Record>) -> Result<Round> {
         let mut round = Round::AllDone;
         for index in 0..self.readers.len() {
             match self.poll(index, all)? {
                 Polled::Ready | Polled::SplitFinished(_) => round = Round::Worked,
                 Polled::Pending(_) if round == Round::AllDone => round = Round::AllPending,
                 Polled::Pending(_) => {}
-                Polled::NoSplit => {
+                polled @ (Polled::NoSplit | Polled::WantsSplit(_)) => {
                     if let Some(split) = self.unassigned.pop_front() {
                         self.readers[index].add_split(split)?;
                         round = Round::Worked;
+                    } else if polled != Polled::NoSplit && round == Round::AllDone {
+                        round = Round::AllPending;
                     }
                 }
             }
@@ -136,9 +152,7 @@ impl<'a, S: Source> Drive<'a, S> {
         let expected = sorted(&Self::new(self.source, 1).read_all());
         let mut all = Vec::new();
         loop {
-            let mut splits: Vec<S::Split> = self.readers.iter().flat_map(SourceReader::snapshot).collect();
-            splits.extend(self.unassigned.iter().cloned());
-            let bytes = postcard::to_stdvec(&splits).expect("splits encode");
+            let bytes = postcard::to_stdvec(&self.snapshot()).expect("splits encode");
             let splits = postcard::from_bytes(&bytes).expect("splits decode");
             let rest = Self::with_splits(self.source, self.readers.len() as u32, splits).read_all();
             assert!(sorted(&[all.clone(), rest].concat()) == expected, "after {} records", all.len());

@@ -1,7 +1,7 @@
 //! What a committing sink has prepared and not published yet, shared by the two halves of a subtask.
 //!
-//! A checkpoint may be aborted after its job ran. Its committables are then handed in again with the next one, so that
-//! nothing depends on whether somebody else kept them; commits are idempotent.
+//! A checkpoint may be aborted before its job ran: what the job had to prepare is then prepared by the next one. What a
+//! job returned is the runtime's to keep, aborted or not.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,7 +32,6 @@ struct Ledger {
     /// Entered at a barrier and not run yet. The job of an aborted checkpoint may never be run: its preparations are
     /// then done by the next job.
     entered: BTreeMap<CheckpointId, Vec<Preparation>>,
-    prepared: BTreeMap<CheckpointId, Vec<Committable>>,
     settled: Option<CheckpointId>,
     /// Why a preparation failed: what it should have made durable may be lost whatever a later sync says (case 60).
     failed: Option<String>,
@@ -50,35 +49,28 @@ impl Uncommitted {
         Box::new(move || uncommitted.prepare(checkpoint))
     }
 
-    /// Prepares all up to `checkpoint` and returns all that has to be published with it, oldest first.
+    /// Prepares all up to `checkpoint` that was not prepared yet and returns it, oldest first.
     fn prepare(&self, checkpoint: CheckpointId) -> Result<Vec<Committable>> {
         let _one_at_a_time = locked(&self.0.running);
         self.check_failed()?;
-        loop {
-            let Some((entered, preparations)) = self.take_first(checkpoint) else { break };
-            for preparation in preparations {
-                match preparation() {
-                    Ok(committables) => self.add(entered, committables),
-                    Err(error) => {
-                        locked(&self.0.ledger).failed = Some(error.to_string());
-                        return Err(error);
-                    }
+        let mut prepared = Vec::new();
+        for preparation in self.take(checkpoint) {
+            match preparation() {
+                Ok(committables) => prepared.extend(committables),
+                Err(error) => {
+                    locked(&self.0.ledger).failed = Some(error.to_string());
+                    return Err(error);
                 }
             }
         }
-        let ledger = locked(&self.0.ledger);
-        Ok(ledger.prepared.range(..=checkpoint).flat_map(|(_, committables)| committables.clone()).collect())
+        Ok(prepared)
     }
 
-    fn take_first(&self, until: CheckpointId) -> Option<(CheckpointId, Vec<Preparation>)> {
+    /// Takes what was entered up to `until`, oldest first.
+    fn take(&self, until: CheckpointId) -> Vec<Preparation> {
         let entered = &mut locked(&self.0.ledger).entered;
-        let first = *entered.range(..=until).next()?.0;
-        entered.remove_entry(&first)
-    }
-
-    /// Adds what `checkpoint` has to publish and needs no preparation.
-    pub(crate) fn add(&self, checkpoint: CheckpointId, committables: Vec<Committable>) {
-        locked(&self.0.ledger).prepared.entry(checkpoint).or_default().extend(committables);
+        let later = entered.split_off(&CheckpointId(until.0.saturating_add(1)));
+        std::mem::replace(entered, later).into_values().flatten().collect()
     }
 
     /// Fails if a preparation has: the attempt can't go on.
@@ -92,7 +84,6 @@ impl Uncommitted {
     /// All up to `checkpoint` is published.
     pub(crate) fn settle(&self, checkpoint: CheckpointId) {
         let mut ledger = locked(&self.0.ledger);
-        ledger.prepared.retain(|prepared, _| *prepared > checkpoint);
         ledger.settled = ledger.settled.max(Some(checkpoint));
     }
 
@@ -105,7 +96,7 @@ impl Uncommitted {
 impl fmt::Debug for Uncommitted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ledger = locked(&self.0.ledger);
-        f.debug_struct("Uncommitted").field("prepared", &ledger.prepared).finish_non_exhaustive()
+        f.debug_struct("Uncommitted").field("settled", &ledger.settled).finish_non_exhaustive()
     }
 }
 
@@ -149,18 +140,16 @@ mod tests {
     }
 
     #[test]
-    fn an_aborted_checkpoints_committables_come_with_the_next() -> Result<()> {
+    fn what_a_dropped_job_had_to_prepare_comes_with_the_next() -> Result<()> {
         let halves = Halves::default();
         let (writer, committer) = (halves.of(&sink_context(0, 1)), halves.of(&sink_context(0, 1)));
         assert_eq!(enter(&writer, 1)()?, committables(&[1]));
-        // The job of 2 is dropped, those of 3 and 4 run in the wrong order.
         drop(enter(&writer, 2));
-        let third = enter(&writer, 3);
         let fourth = enter(&writer, 4);
-        assert_eq!(fourth()?, committables(&[1, 2, 3, 4]));
-        assert_eq!(third()?, committables(&[1, 2, 3]));
+        assert_eq!(enter(&writer, 3)()?, committables(&[2, 3]));
+        assert_eq!(fourth()?, committables(&[4]));
         committer.settle(CheckpointId(3));
-        assert_eq!(enter(&writer, 5)()?, committables(&[4, 5]));
+        assert_eq!(writer.settled(), Some(CheckpointId(3)));
         Ok(())
     }
 

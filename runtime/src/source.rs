@@ -60,6 +60,8 @@ pub trait Source: Send + Sync + 'static {
 /// What a reader is told.
 #[derive(Clone)]
 pub struct ReaderContext {
+    /// Name of the source.
+    pub operator: String,
     /// Which subtask.
     pub subtask: SubtaskId,
     /// How many there are.
@@ -83,6 +85,9 @@ pub enum Polled {
     SplitFinished(String),
     /// There is no split to read: assign one.
     NoSplit,
+    /// The splits that it has grow and have nothing now: poll again at this processing time, and assign another one
+    /// if there is one.
+    WantsSplit(Timestamp),
 }
 
 /// Reads the splits assigned to one subtask. Synchronous: what blocks lives on a thread of its own and wakes the
@@ -107,6 +112,16 @@ pub trait SourceReader: Send + 'static {
 
     /// The assigned, unfinished splits at the position after the last emitted record.
     fn snapshot(&self) -> Vec<Self::Split>;
+
+    /// A checkpoint is published whose `snapshot` these splits were: nothing before their positions is read again, so
+    /// what is kept for a replay may be let go, and positions may be confirmed outside (case 32).
+    ///
+    /// # Errors
+    /// Fails the attempt.
+    fn on_checkpoint_completed(&mut self, splits: Vec<Self::Split>) -> Result<()> {
+        let _ = splits;
+        Ok(())
+    }
 
     /// Where the record emitted last came from, for a failure's report.
     fn position(&self) -> Option<String>;
@@ -164,6 +179,11 @@ pub trait ErasedReader: Send {
     /// # Errors
     /// When a split can't be encoded.
     fn snapshot(&self) -> Result<Vec<Vec<u8>>>;
+    /// See `SourceReader::on_checkpoint_completed`; the splits are encoded.
+    ///
+    /// # Errors
+    /// See `SourceReader::on_checkpoint_completed`.
+    fn on_checkpoint_completed(&mut self, splits: &[Vec<u8>]) -> Result<()>;
     /// Where the record emitted last came from.
     fn position(&self) -> Option<String>;
 }
@@ -237,6 +257,11 @@ impl<R: SourceReader> ErasedReader for TypedReader<R> {
 
     fn snapshot(&self) -> Result<Vec<Vec<u8>>> {
         self.reader.snapshot().iter().map(encode_split).collect()
+    }
+
+    fn on_checkpoint_completed(&mut self, splits: &[Vec<u8>]) -> Result<()> {
+        let splits = splits.iter().map(|split| decode_split(split)).collect::<Result<_>>()?;
+        self.reader.on_checkpoint_completed(splits)
     }
 
     fn position(&self) -> Option<String> {

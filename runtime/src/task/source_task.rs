@@ -52,6 +52,8 @@ pub struct SourceTask {
     phase: Phase,
     /// Triggered and not yet taken, in order.
     triggers: VecDeque<CheckpointId>,
+    /// The reader's splits at checkpoints that are neither published nor aborted.
+    unconfirmed: VecDeque<(CheckpointId, Vec<Vec<u8>>)>,
 }
 
 /// Whether another split is on its way.
@@ -84,11 +86,13 @@ impl SourceTask {
             records: 0,
             phase: Phase::Reading,
             triggers: VecDeque::new(),
+            unconfirmed: VecDeque::new(),
         }
     }
 
     pub(super) fn open(&mut self, restore: &Restore) -> Result<()> {
         let mut reader = self.source.reader(&ReaderContext {
+            operator: self.context.operator.clone(),
             subtask: self.context.subtask,
             parallelism: self.context.parallelism,
             clock: self.context.clock.clone(),
@@ -118,12 +122,25 @@ impl SourceTask {
             }
             TaskCommand::NoMoreSplits => self.request = Request::NoMoreSplits,
             TaskCommand::Trigger(checkpoint) => self.triggers.push_back(checkpoint),
-            TaskCommand::Abort(checkpoint) => self.triggers.retain(|trigger| *trigger != checkpoint),
-            TaskCommand::Completed(_) => {}
+            TaskCommand::Abort(checkpoint) => {
+                self.triggers.retain(|trigger| *trigger != checkpoint);
+                self.unconfirmed.retain(|(taken, _)| *taken != checkpoint);
+            }
+            TaskCommand::Completed(checkpoint) => self.confirm(checkpoint)?,
             TaskCommand::Pause if self.phase == Phase::Reading => self.phase = Phase::Paused,
             TaskCommand::Drain if self.phase != Phase::Ended => self.phase = Phase::Ending,
             TaskCommand::Pause | TaskCommand::Drain => {}
         }
+        Ok(())
+    }
+
+    /// Tells the reader that a checkpoint is published.
+    fn confirm(&mut self, checkpoint: CheckpointId) -> Result<()> {
+        let confirmed = self.unconfirmed.iter().position(|(taken, _)| *taken == checkpoint);
+        if let (Some(at), Some(reader)) = (confirmed, &mut self.reader) {
+            reader.on_checkpoint_completed(&self.unconfirmed[at].1)?;
+        }
+        self.unconfirmed.retain(|(taken, _)| *taken > checkpoint);
         Ok(())
     }
 
@@ -188,28 +205,41 @@ impl SourceTask {
                 return self.flush_and_park(ParkReason::Idle, at, cx);
             }
             Polled::NoSplit => return self.next_split(cx),
+            Polled::WantsSplit(at) => {
+                if self.take_outputs() || self.add_assigned()? {
+                    return Ok(Turn::Worked);
+                }
+                self.request_split();
+                return self.flush_and_park(ParkReason::Idle, Some(at), cx);
+            }
         }
         Ok(Turn::Worked)
     }
 
     fn next_split(&mut self, cx: &mut StepContext<'_>) -> Result<Turn> {
-        if let Some(split) = self.assigned.pop_front() {
-            let reader = self.reader.as_mut().expect("I9: a task is opened before its first step");
-            reader.add_split(&split)?;
+        if self.add_assigned()? {
             return Ok(Turn::Worked);
         }
-        match self.request {
-            Request::NoMoreSplits => {
-                self.phase = Phase::Ending;
-                return Ok(Turn::Worked);
-            }
-            Request::Sent => {}
-            Request::None => {
-                self.request = Request::Sent;
-                (self.context.reporter)(TaskEvent::RequestSplit);
-            }
+        if self.request == Request::NoMoreSplits {
+            self.phase = Phase::Ending;
+            return Ok(Turn::Worked);
         }
+        self.request_split();
         self.flush_and_park(ParkReason::Waiting, None, cx)
+    }
+
+    /// Gives the reader a split that was assigned, if there is one.
+    fn add_assigned(&mut self) -> Result<bool> {
+        let Some(split) = self.assigned.pop_front() else { return Ok(false) };
+        self.reader.as_mut().expect("I9: a task is opened before its first step").add_split(&split)?;
+        Ok(true)
+    }
+
+    fn request_split(&mut self) {
+        if self.request == Request::None {
+            self.request = Request::Sent;
+            (self.context.reporter)(TaskEvent::RequestSplit);
+        }
     }
 
     fn barrier(&mut self, checkpoint: CheckpointId, cx: &mut StepContext<'_>) -> Result<Turn> {
@@ -217,11 +247,9 @@ impl SourceTask {
             return Ok(Turn::Worked);
         }
         self.triggers.pop_front();
-        let source = SourceSnapshot {
-            splits: self.snapshot_splits()?,
-            finished: self.finished_splits.clone(),
-            records: self.records,
-        };
+        let splits = self.snapshot_splits()?;
+        self.unconfirmed.push_back((checkpoint, splits.clone()));
+        let source = SourceSnapshot { splits, finished: self.finished_splits.clone(), records: self.records };
         let state = FrozenTask {
             operator_state: Vec::new(),
             source: Some(source),

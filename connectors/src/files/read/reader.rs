@@ -45,7 +45,7 @@ impl<F: Format> FileReader<F> {
                 format: source.format,
                 record_bytes_max: source.record_bytes_max,
                 on_bad_record: source.on_bad_record,
-                source: source.pattern,
+                source: cx.operator.clone(),
                 status: Arc::clone(&cx.status),
             },
             splits: Vec::new(),
@@ -115,7 +115,7 @@ impl<F: Format> SourceReader for FileReader<F> {
                     return Ok(Polled::Ready);
                 }
                 self.drained = 0;
-                Ok(Polled::Pending(Some(self.next_look())))
+                Ok(Polled::WantsSplit(self.next_look()))
             }
         }
     }

@@ -25,6 +25,8 @@ struct Job {
     checkpoints: u64,
     attempts: u64,
     is_started: bool,
+    /// Prepared in this attempt and not committed: what an aborted checkpoint prepared goes with the next.
+    open: Vec<Committable>,
 }
 
 #[derive(Clone)]
@@ -97,6 +99,7 @@ impl Job {
         if let Some(manifest) = &self.manifest {
             committer.commit(manifest.checkpoint, &manifest.committables)?;
         }
+        self.open.clear();
         let mut position = self.manifest.as_ref().map_or(0, |manifest| manifest.position);
         while position < RECORDS {
             let until = (position + 3).min(RECORDS);
@@ -130,15 +133,17 @@ impl Job {
         if fate == Fate::JobDropped {
             return Ok(Attempt::Went);
         }
-        let committables = job()?;
+        self.open.extend(job()?);
         if fate == Fate::Aborted {
             return Ok(Attempt::Went);
         }
+        let committables = self.open.clone();
         self.manifest = Some(Manifest { checkpoint, state, committables: committables.clone(), position });
         if fate == Fate::NotCommitted {
             return Ok(Attempt::Failed);
         }
         committer.commit(checkpoint, &committables)?;
+        self.open.clear();
         Ok(Attempt::Went)
     }
 }

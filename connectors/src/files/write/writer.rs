@@ -74,12 +74,6 @@ impl<E: Encoding> FileWriter<E> {
             input: Input::Open,
         };
         let checkpoint = cx.restored.unwrap_or_default();
-        // The manifest's own committables come again too; these make sure that none is missed.
-        if !restored.pending.is_empty() {
-            let publish = restored.pending.clone();
-            let publication = Publication { checkpoint, publish, remove: Vec::new() };
-            writer.parts.uncommitted.add(checkpoint, vec![publication.encode()]);
-        }
         writer.pending = restored.pending.into_iter().map(|part| (checkpoint, part)).collect();
         for part in restored.in_progress {
             writer.copy(part)?;

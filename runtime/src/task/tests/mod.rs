@@ -2,5 +2,6 @@
 
 mod diamond;
 mod fakes;
+mod growing_source;
 mod operator;
 mod source;
