@@ -223,3 +223,18 @@ fn wrong_usage_is_exit_code_two_and_help_is_none() {
         assert!(help.out.contains(word), "{word} is not in\n{}", help.out);
     }
 }
+
+#[test]
+fn the_program_finds_the_job_and_ends_with_the_code() {
+    let served = Served::new();
+    let tidegate = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(arguments).current_dir(served.root.path()).env("XDG_RUNTIME_DIR", served.root.path());
+        let output = command.output().expect("ran");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(tidegate(&["kill", "job"]), (Some(0), "killed job\n".to_owned()));
+    assert_eq!(tidegate(&["kill", "jbo"]).0, Some(1));
+    assert_eq!(tidegate(&["kill"]).0, Some(2));
+    assert_eq!(tidegate(&["topology", "--job", "another"]).0, Some(3));
+}
