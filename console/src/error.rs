@@ -37,6 +37,12 @@ pub enum Error {
         /// What this release speaks.
         expected: u32,
     },
+    /// The job has ended before it could be served: the caller's to mend.
+    #[error("can't serve the control endpoint: {problem}; serve it while its handle is held")]
+    Gone {
+        /// What the job said.
+        problem: String,
+    },
     /// No port on the loopback interface, or no thread to serve it.
     #[error(
         "can't serve the control endpoint on the loopback interface: {source}; turn feature `console` off to run without it"

@@ -1,18 +1,34 @@
 //! What the endpoint asks of a running job.
 
-use crate::topology::{CheckpointRecord, StopMode, Topology};
+use std::sync::Weak;
+
+use tidegate_supervisor::{CheckpointRecord, Error, Job, JobState, StopMode, Topology};
 
 /// A running job as the endpoint sees it.
 ///
-/// All calls come from the endpoint's own threads, never from the job's; they may wait, and the job must not wait for
+/// All calls come from the endpoint's own threads, never from the job's; they may wait, and the job does not wait for
 /// them.
 pub trait JobView: Send + Sync + 'static {
     /// The job's name.
-    fn name(&self) -> String;
+    ///
+    /// # Errors
+    /// The job is gone.
+    fn name(&self) -> Result<String, Refusal>;
+    /// Where it stands.
+    ///
+    /// # Errors
+    /// The job is gone.
+    fn state(&self) -> Result<JobState, Refusal>;
     /// Its actors now.
-    fn topology(&self) -> Topology;
-    /// Its latest checkpoints, oldest first.
-    fn checkpoints(&self) -> Vec<CheckpointRecord>;
+    ///
+    /// # Errors
+    /// The job is gone.
+    fn topology(&self) -> Result<Topology, Refusal>;
+    /// Its newest checkpoints, oldest first.
+    ///
+    /// # Errors
+    /// The job is gone.
+    fn checkpoints(&self) -> Result<Vec<CheckpointRecord>, Refusal>;
     /// Triggers a checkpoint and waits until it is completed.
     ///
     /// # Errors
@@ -26,7 +42,7 @@ pub trait JobView: Send + Sync + 'static {
     /// Begins to stop the job, and does not wait for its end.
     ///
     /// # Errors
-    /// It is stopping already.
+    /// It has ended already.
     fn stop(&self, mode: StopMode) -> Result<(), Refusal>;
 }
 
@@ -56,5 +72,65 @@ impl Refusal {
     /// A refusal.
     pub fn new(kind: RefusalKind, error: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { kind, error: error.into(), hint: hint.into() }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let (kind, hint) = match &error {
+            Error::UnknownActor { .. } => {
+                (RefusalKind::Unknown, "it may be restarting: look with `tidegate topology`")
+            }
+            Error::Ended { .. } => (RefusalKind::Conflict, "start the job again"),
+            Error::Checkpoint { .. } => {
+                (RefusalKind::Failed, "try again; `tidegate checkpoints` lists what failed and why")
+            }
+            _ => (RefusalKind::Failed, "see the job's log"),
+        };
+        Refusal::new(kind, error.to_string(), hint)
+    }
+}
+
+/// A handle that does not keep the job alive: who drops the job's own handle ends it, whoever looks at it.
+impl JobView for Weak<Job> {
+    fn name(&self) -> Result<String, Refusal> {
+        with(self, |job| Ok(job.name().to_owned()))
+    }
+
+    fn state(&self) -> Result<JobState, Refusal> {
+        with(self, |job| Ok(job.state()))
+    }
+
+    fn topology(&self) -> Result<Topology, Refusal> {
+        with(self, |job| Ok(job.topology()))
+    }
+
+    fn checkpoints(&self) -> Result<Vec<CheckpointRecord>, Refusal> {
+        with(self, |job| Ok(job.checkpoints()))
+    }
+
+    fn checkpoint(&self) -> Result<CheckpointRecord, Refusal> {
+        with(self, |job| {
+            let made = job.checkpoint()?;
+            job.checkpoints().into_iter().rev().find(|record| record.checkpoint == made).ok_or_else(|| {
+                let error = format!("{made} was made, but so many more since that it is not listed");
+                Refusal::new(RefusalKind::Failed, error, "`tidegate checkpoints` lists the newest")
+            })
+        })
+    }
+
+    fn kill(&self, actor: &str) -> Result<(), Refusal> {
+        with(self, |job| Ok(job.kill(actor)?))
+    }
+
+    fn stop(&self, mode: StopMode) -> Result<(), Refusal> {
+        with(self, |job| Ok(job.stop(mode)?))
+    }
+}
+
+fn with<T>(job: &Weak<Job>, ask: impl FnOnce(&Job) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    match job.upgrade() {
+        Some(job) => ask(&job),
+        None => Err(Refusal::new(RefusalKind::Conflict, "the job is gone", "its program has let go of it")),
     }
 }

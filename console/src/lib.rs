@@ -13,7 +13,6 @@ mod registry;
 #[cfg(feature = "server")]
 mod server;
 mod token;
-mod topology;
 #[cfg(any(feature = "server", feature = "cli"))]
 mod words;
 
@@ -25,7 +24,3 @@ pub use registry::Registry;
 #[cfg(feature = "server")]
 pub use server::{ControlEndpoint, serve, serve_in};
 pub use token::Token;
-pub use topology::{
-    ActorInfo, ActorKind, ActorState, CheckpointRecord, CheckpointStatus, InputInfo, JobState, StopMode,
-    SubtaskInfo, Topology,
-};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::topology::{CheckpointRecord, CheckpointStatus, Topology};
+use tidegate_supervisor::{CheckpointRecord, CheckpointStatus, JobState, Topology};
 
 /// Rises when a route or a field changes its meaning; new fields alone don't raise it.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -44,6 +44,8 @@ pub struct JobIdentity {
     pub pid: u32,
     /// Its state directory.
     pub state_dir: PathBuf,
+    /// Where it stands.
+    pub state: JobState,
 }
 
 /// Answer to a request that changed something.

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tidegate_runtime::time::Clock;
+use tidegate_supervisor::{CheckpointRecord, JobState};
 
 use crate::cli::arguments::{Format, KillArguments, StopArguments, TopologyArguments};
 use crate::cli::client::{AskError, Client, Method, query_value};
-use crate::cli::discovery::Found;
+use crate::cli::discovery::{Found, has_ended};
 use crate::cli::error::CommandError;
 use crate::cli::render;
 use crate::cli::run::Screen;
 use crate::cli::watch::{self, pause};
 use crate::control_file::ControlFile;
 use crate::protocol::{Checkpoints, Done, ErrorBody, JobIdentity, Picture, Versioned, route};
-use crate::topology::CheckpointRecord;
 
 const STOP_POLL: Duration = Duration::from_millis(50); // a stopped job is noticed within the blink of an eye
 
@@ -90,15 +90,28 @@ impl Session<'_> {
             Err(AskError::Absent(_)) if !ControlFile::path_in(&self.found.state_dir).exists() => {}
             Err(error) => return Err(error.into()),
         }
-        if !arguments.no_wait {
-            self.wait_for_end()?;
-        }
-        let (job, ended) = (&self.found.file.job, !arguments.no_wait);
+        let ended = if arguments.no_wait { None } else { Some(self.wait_for_end()?) };
+        self.print_stopped(arguments, ended)
+    }
+
+    fn print_stopped(&mut self, arguments: &StopArguments, ended: Option<Ended>) -> Result<(), CommandError> {
+        let job = &self.found.file.job;
         let asked = if arguments.drain { "drain" } else { "stop" };
-        if arguments.format.json {
-            return print_json(self.out, &Versioned::new(Stopped { job: job.clone(), asked, ended }));
+        let state = match ended {
+            Some(Ended::As(state)) => Some(state),
+            Some(Ended::Gone) | None => None,
+        };
+        if state == Some(JobState::Failed) {
+            let error = format!("{job} was told to {asked}, and has failed");
+            let hint = "its program says why".to_owned();
+            return Err(CommandError::Refused(ErrorBody { error, hint }));
         }
-        let ended = if ended { ", and has ended" } else { "" };
+        if arguments.format.json {
+            let stopped = Stopped { job: job.clone(), asked, ended: ended.is_some(), state };
+            return print_json(self.out, &Versioned::new(stopped));
+        }
+        let how = state.map(|state| format!(": {state}")).unwrap_or_default();
+        let ended = if ended.is_some() { format!(", and has ended{how}") } else { String::new() };
         writeln!(self.out, "{job} was told to {asked}{ended}")?;
         Ok(())
     }
@@ -109,11 +122,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn wait_for_end(&self) -> Result<(), CommandError> {
+    fn wait_for_end(&self) -> Result<Ended, CommandError> {
         let clock = Clock::system();
         while clock.elapsed() < self.timeout {
             match self.client.ask::<JobIdentity>(Method::Get, route::JOB) {
-                Err(AskError::Absent(_)) => return Ok(()),
+                Ok(identity) if has_ended(identity.state) => return Ok(Ended::As(identity.state)),
+                Err(AskError::Absent(_)) => return Ok(Ended::Gone),
                 Ok(_) | Err(AskError::Silent(_) | AskError::Refused(_)) => pause(STOP_POLL),
             }
         }
@@ -123,6 +137,15 @@ impl Session<'_> {
                 .to_owned(),
         }))
     }
+}
+
+/// How the end of a job was seen.
+#[derive(Clone, Copy)]
+enum Ended {
+    /// It says so itself.
+    As(JobState),
+    /// Its endpoint is gone with it.
+    Gone,
 }
 
 #[derive(Serialize)]
@@ -135,6 +158,7 @@ struct Stopped {
     job: String,
     asked: &'static str,
     ended: bool,
+    state: Option<JobState>,
 }
 
 /// Prints one JSON object.

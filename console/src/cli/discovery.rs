@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tidegate_supervisor::JobState;
+
 use crate::cli::arguments::Selection;
 use crate::cli::client::{AskError, Client, Method};
 use crate::cli::error::CommandError;
@@ -36,8 +38,8 @@ pub(crate) fn find(
     registry: &Registry,
 ) -> Result<(Found, Vec<String>), CommandError> {
     let discovery = match &selection.state {
-        Some(state_dir) => probe_all(vec![state_dir.clone()], Missing::IsSkipped),
-        None => probe_all(candidates(current_dir, registry), Missing::IsNoJob),
+        Some(state_dir) => probe_all(vec![state_dir.clone()], Choice::Named),
+        None => probe_all(candidates(current_dir, registry), Choice::Searched),
     };
     let Discovery { running, skipped } = discovery;
     let named = |found: &Found| selection.job.as_ref().is_none_or(|job| *job == found.file.job);
@@ -63,31 +65,35 @@ fn candidates(current_dir: &Path, registry: &Registry) -> Vec<PathBuf> {
     dirs
 }
 
-/// What a directory without a control file is.
-#[derive(Clone, Copy)]
-enum Missing {
-    /// One that a job may have ended in.
-    IsNoJob,
-    /// One that the user named, so it is told.
-    IsSkipped,
+/// How a directory came to be looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// By search: what holds no job, or one that has ended, is not meant.
+    Searched,
+    /// By the user: what it holds is meant, and told.
+    Named,
 }
 
-fn probe_all(dirs: Vec<PathBuf>, missing: Missing) -> Discovery {
+fn probe_all(dirs: Vec<PathBuf>, choice: Choice) -> Discovery {
     let mut discovery = Discovery { running: Vec::new(), skipped: Vec::new() };
     for state_dir in dirs {
         let problem = match ControlFile::read(&state_dir) {
             Ok(file) => match probe(&file) {
-                Ok(()) => {
+                Ok(state) if choice == Choice::Named || !has_ended(state) => {
                     discovery.running.push(Found { file, state_dir });
                     continue;
                 }
+                Ok(state) => {
+                    format!("{}: its job has ended: {state}", ControlFile::path_in(&state_dir).display())
+                }
                 Err(problem) => format!("{}: {problem}", ControlFile::path_in(&state_dir).display()),
             },
-            Err(Error::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => match missing
-            {
-                Missing::IsNoJob => continue,
-                Missing::IsSkipped => format!("{} holds no control.json", state_dir.display()),
-            },
+            Err(Error::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                match choice {
+                    Choice::Searched => continue,
+                    Choice::Named => format!("{} holds no control.json", state_dir.display()),
+                }
+            }
             Err(error) => error.to_string(),
         };
         discovery.skipped.push(problem);
@@ -95,17 +101,22 @@ fn probe_all(dirs: Vec<PathBuf>, missing: Missing) -> Discovery {
     discovery
 }
 
-/// Whether the job of a control file answers, by its own token; the reason if not.
-fn probe(file: &ControlFile) -> Result<(), String> {
+/// Where the job of a control file stands, if it answers to its own token; the reason if not.
+fn probe(file: &ControlFile) -> Result<JobState, String> {
     let answer = Client::new(file, PROBE_TIME_MAX).ask::<JobIdentity>(Method::Get, route::JOB);
     match answer {
-        Ok(_) => Ok(()),
+        Ok(identity) => Ok(identity.state),
         Err(AskError::Absent(problem)) => Err(format!("stale, process {} is gone: {problem}", file.pid)),
         Err(AskError::Silent(time)) => {
             Err(format!("process {} does not answer within {} s", file.pid, time.as_secs()))
         }
         Err(AskError::Refused(body)) => Err(format!("process {} answers: {}", file.pid, body.error)),
     }
+}
+
+/// Whether a job has ended, and its program still holds the handle.
+pub(crate) fn has_ended(state: JobState) -> bool {
+    matches!(state, JobState::Finished | JobState::Stopped | JobState::Failed)
 }
 
 fn ambiguous(found: &[Found]) -> ErrorBody {

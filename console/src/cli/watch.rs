@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::cli::arguments::TopologyArguments;
 use crate::cli::client::AskError;
 use crate::cli::commands::Session;
+use crate::cli::discovery::has_ended;
 use crate::cli::error::CommandError;
 use crate::cli::run::Screen;
 
@@ -22,6 +23,9 @@ pub(crate) fn watch(session: &mut Session<'_>, arguments: &TopologyArguments) ->
             writeln!(session.out)?;
         }
         session.out.flush()?;
+        if has_ended(picture.topology.state) {
+            return Ok(());
+        }
         pause(arguments.interval);
         picture = match session.ask_topology() {
             Ok(picture) => picture,

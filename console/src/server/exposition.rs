@@ -2,8 +2,9 @@
 
 use std::fmt::{Display, Write};
 
+use tidegate_supervisor::{ActorInfo, SubtaskInfo};
+
 use crate::protocol::Picture;
-use crate::topology::{ActorInfo, SubtaskInfo};
 use crate::words::{activity_word, operator_and_index};
 
 /// Media type of the text format.

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::control_file::ControlFile;
 use crate::error::{Error, Result};
 use crate::job_view::JobView;
-use crate::protocol::{JobIdentity, PROTOCOL_VERSION};
+use crate::protocol::PROTOCOL_VERSION;
 use crate::registry::Registry;
 use crate::server::listener::LimitedListener;
 use crate::server::routes::Service;
@@ -37,10 +37,10 @@ pub struct ControlEndpoint {
 
 /// Serves a job's control endpoint, found by its state directory or by the registry of the user.
 ///
-/// `job` should not keep the job alive by itself: the endpoint holds it until it is dropped.
+/// The endpoint holds `job` until it is dropped: a `Weak<Job>` does not keep the job alive.
 ///
 /// # Errors
-/// No port, no thread, or the control file can't be written. A registry that can't be written is only a warning.
+/// The job is gone, no port, no thread, or the control file can't be written. A registry that can't be written is only a warning.
 pub fn serve(job: Arc<dyn JobView>, state_dir: &Path) -> Result<ControlEndpoint> {
     serve_in(job, state_dir, Registry::of_user())
 }
@@ -53,9 +53,8 @@ pub fn serve_in(job: Arc<dyn JobView>, state_dir: &Path, registry: Registry) -> 
     let token = Token::random()?;
     let (listener, address) = bind()?;
     let file =
-        ControlFile { version: PROTOCOL_VERSION, job: job.name(), pid: std::process::id(), address, token };
-    let identity = JobIdentity { job: file.job.clone(), pid: file.pid, state_dir: state_dir.to_path_buf() };
-    let service = Service::new(job, identity, file.token.clone());
+        ControlFile { version: PROTOCOL_VERSION, job: name(&*job)?, pid: std::process::id(), address, token };
+    let service = Service::new(job, state_dir.to_path_buf(), file.token.clone());
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(WAITING_THREADS_MAX)
@@ -103,6 +102,10 @@ impl Drop for ControlEndpoint {
             let _ = thread.join();
         }
     }
+}
+
+fn name(job: &dyn JobView) -> Result<String> {
+    job.name().map_err(|refusal| Error::Gone { problem: refusal.error })
 }
 
 fn bind() -> Result<(TcpListener, SocketAddr)> {

@@ -1,5 +1,6 @@
 //! The endpoint's routes: who may ask, what is asked of the job, and on which thread.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -10,6 +11,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
+use tidegate_supervisor::StopMode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::job_view::{JobView, Refusal, RefusalKind};
@@ -17,7 +19,6 @@ use crate::protocol::{Checkpoints, Done, JobIdentity, Picture, route};
 use crate::server::near::{self, Meant};
 use crate::server::{answer, exposition};
 use crate::token::Token;
-use crate::topology::StopMode;
 
 const READERS_MAX: usize = 4; // a thread each
 const CHANGERS_MAX: usize = 4; // a thread each; the two together are WAITING_THREADS_MAX
@@ -27,17 +28,17 @@ const SUGGESTIONS_MAX: usize = 5;
 #[derive(Clone)]
 pub(super) struct Service {
     job: Arc<dyn JobView>,
-    identity: Arc<JobIdentity>,
+    state_dir: Arc<PathBuf>,
     token: Arc<Token>,
     readers: Arc<Semaphore>,
     changers: Arc<Semaphore>,
 }
 
 impl Service {
-    pub(super) fn new(job: Arc<dyn JobView>, identity: JobIdentity, token: Token) -> Self {
+    pub(super) fn new(job: Arc<dyn JobView>, state_dir: PathBuf, token: Token) -> Self {
         Self {
             job,
-            identity: Arc::new(identity),
+            state_dir: Arc::new(state_dir),
             token: Arc::new(token),
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             changers: Arc::new(Semaphore::new(CHANGERS_MAX)),
@@ -47,7 +48,7 @@ impl Service {
     /// Reads from the job beside the server's thread; further readers queue for a moment.
     async fn read<T: Send + 'static>(
         &self,
-        ask: impl FnOnce(&dyn JobView) -> T + Send + 'static,
+        ask: impl FnOnce(&dyn JobView) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let place = Arc::clone(&self.readers).acquire_owned().await;
         self.beside(place.expect("I41: the places of requests are never closed"), ask).await
@@ -62,13 +63,13 @@ impl Service {
             let error = format!("{CHANGERS_MAX} requests wait for the job already");
             return Err(Refusal::new(RefusalKind::Conflict, error, "try again when they are done"));
         };
-        self.beside(place, ask).await?
+        self.beside(place, ask).await
     }
 
     async fn beside<T: Send + 'static>(
         &self,
         place: OwnedSemaphorePermit,
-        ask: impl FnOnce(&dyn JobView) -> T + Send + 'static,
+        ask: impl FnOnce(&dyn JobView) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let job = Arc::clone(&self.job);
         let asked = tokio::task::spawn_blocking(move || {
@@ -76,9 +77,13 @@ impl Service {
             let _place = place;
             ask(&*job)
         });
-        asked.await.map_err(|panic| {
+        asked.await.unwrap_or_else(|panic| {
             tracing::error!(%panic, "a request to the job panicked");
-            Refusal::new(RefusalKind::Failed, "the request panicked", "see the job's log; the job runs on")
+            Err(Refusal::new(
+                RefusalKind::Failed,
+                "the request panicked",
+                "see the job's log; the job runs on",
+            ))
         })
     }
 }
@@ -111,24 +116,30 @@ async fn authorize(State(service): State<Service>, request: Request, next: Next)
     )
 }
 
-async fn job(State(service): State<Service>) -> Response {
-    answer::ok(&*service.identity)
+async fn job(State(service): State<Service>) -> Result<Response, Refusal> {
+    let state_dir = PathBuf::clone(&service.state_dir);
+    service
+        .read(move |job| {
+            let (name, state) = (job.name()?, job.state()?);
+            Ok(answer::ok(JobIdentity { job: name, pid: std::process::id(), state_dir, state }))
+        })
+        .await
 }
 
 async fn topology(State(service): State<Service>) -> Result<Response, Refusal> {
-    service.read(|job| answer::ok(picture(job))).await
+    service.read(|job| Ok(answer::ok(picture(job)?))).await
 }
 
-fn picture(job: &dyn JobView) -> Picture {
-    Picture::new(job.topology(), job.checkpoints())
+fn picture(job: &dyn JobView) -> Result<Picture, Refusal> {
+    Ok(Picture::new(job.topology()?, job.checkpoints()?))
 }
 
 async fn checkpoints(State(service): State<Service>) -> Result<Response, Refusal> {
-    service.read(|job| answer::ok(Checkpoints { checkpoints: job.checkpoints() })).await
+    service.read(|job| Ok(answer::ok(Checkpoints { checkpoints: job.checkpoints()? }))).await
 }
 
 async fn metrics(State(service): State<Service>) -> Result<Response, Refusal> {
-    let text = service.read(|job| exposition::exposition(&picture(job))).await?;
+    let text = service.read(|job| Ok(exposition::exposition(&picture(job)?))).await?;
     Ok(([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response())
 }
 
@@ -154,7 +165,7 @@ async fn kill(State(service): State<Service>, query: Result<Query<KillQuery>, Qu
 
 /// Kills the actor that `name` stands for, and says its path.
 fn kill_meant(job: &dyn JobView, name: &str) -> Result<String, Refusal> {
-    let topology = job.topology();
+    let topology = job.topology()?;
     let paths: Vec<&str> = topology.actors.iter().map(|actor| actor.path.as_str()).collect();
     match near::find(name, &paths, SUGGESTIONS_MAX) {
         Meant::One(path) => job.kill(path).map(|()| path.to_owned()),
@@ -187,7 +198,7 @@ async fn stop(State(service): State<Service>, query: Result<Query<StopQuery>, Qu
         let hint = "ask for /stop?drain=true or /stop?drain=false";
         return answer::error(StatusCode::BAD_REQUEST, "`drain` is not true or false", hint);
     };
-    let (mode, begun) = if drain { (StopMode::Drain, "drain") } else { (StopMode::Checkpoint, "stop") };
+    let (mode, begun) = if drain { (StopMode::Drain, "drain") } else { (StopMode::Suspend, "stop") };
     match service.change(move |job| job.stop(mode)).await {
         Ok(()) => answer::ok(Done { done: begun.to_owned() }),
         Err(refusal) => refusal.into_response(),

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tidegate_console::cli::ExitStatus;
 use tidegate_console::{Refusal, RefusalKind};
+use tidegate_supervisor::JobState;
 
 use crate::fake::{Ran, Served, lock};
 
@@ -133,6 +134,24 @@ fn a_stopped_job_is_waited_for() {
     });
     assert_eq!(ran, done("fraud was told to drain, and has ended\n"));
     assert_eq!(*lock(&served.fake.asked), ["stop Drain"]);
+}
+
+#[test]
+fn the_end_of_a_job_whose_program_holds_on_to_it_is_seen() {
+    for (state, status, out) in [
+        (JobState::Stopped, ExitStatus::Done, "fraud was told to stop, and has ended: stopped\n"),
+        (JobState::Failed, ExitStatus::Refused, ""),
+    ] {
+        let served = Served::new();
+        let dir = served.state_dir().display().to_string();
+        lock(&served.fake.topology).state = state;
+        let ran = served.run(&["stop", "--state", &dir]);
+        assert_eq!((ran.status, ran.out.as_str()), (status, out));
+        assert_eq!(
+            ran.err.contains("error: fraud was told to stop, and has failed"),
+            state == JobState::Failed
+        );
+    }
 }
 
 #[test]

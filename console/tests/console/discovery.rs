@@ -2,6 +2,7 @@
 
 use tidegate_console::cli::ExitStatus;
 use tidegate_console::{ControlFile, Registry};
+use tidegate_supervisor::JobState;
 
 use crate::fake::{Fake, Served, run_below, serve_below};
 
@@ -126,4 +127,17 @@ fn several_jobs_are_listed_and_chosen_by_name_or_directory() {
         "{}",
         ran.err
     );
+}
+
+#[test]
+fn a_job_that_has_ended_is_skipped_unless_it_is_named_by_its_directory() {
+    let served = Served::new();
+    crate::fake::lock(&served.fake.topology).state = JobState::Failed;
+    let ran = served.run(&["topology"]);
+    assert_eq!(ran.status, ExitStatus::NoJob);
+    assert!(ran.err.contains("control.json: its job has ended: failed\n"), "{}", ran.err);
+    let dir = served.state_dir().display().to_string();
+    let ran = served.run(&["topology", "--watch", "--state", &dir]);
+    assert_eq!(ran.status, ExitStatus::Done);
+    assert!(ran.out.starts_with("fraud: failed, last checkpoint 42"), "{}", ran.out);
 }

@@ -47,7 +47,7 @@ fn what_is_looked_at_is_versioned_json() {
     let state_dir: PathBuf = served.state_dir();
     assert_eq!(
         job.json(),
-        json!({"version": 1, "job": "fraud", "pid": std::process::id(), "state_dir": state_dir})
+        json!({"version": 1, "job": "fraud", "pid": std::process::id(), "state_dir": state_dir, "state": "running"})
     );
 
     let picture = get(&served, "GET /topology").json();
@@ -78,7 +78,7 @@ fn changes_reach_the_job_and_say_what_was_done() {
     assert_eq!(get(&served, "POST /kill?actor=count%2F0").json(), json!({"version": 1, "done": "count/0"}));
     assert_eq!(get(&served, "POST /stop").json(), json!({"version": 1, "done": "stop"}));
     assert_eq!(get(&served, "POST /stop?drain=true").json(), json!({"version": 1, "done": "drain"}));
-    assert_eq!(*lock(&served.fake.asked), ["checkpoint", "kill count/0", "stop Checkpoint", "stop Drain"]);
+    assert_eq!(*lock(&served.fake.asked), ["checkpoint", "kill count/0", "stop Suspend", "stop Drain"]);
 }
 
 #[test]

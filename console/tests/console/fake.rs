@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tempfile::TempDir;
 use tidegate_console::cli::{ExitStatus, Screen, Surroundings, run};
-use tidegate_console::{
-    ActorInfo, ActorKind, ActorState, CheckpointRecord, CheckpointStatus, ControlEndpoint, InputInfo,
-    JobState, JobView, Refusal, Registry, StopMode, SubtaskInfo, Topology, serve_in,
-};
+use tidegate_console::{ControlEndpoint, JobView, Refusal, Registry, serve_in};
 use tidegate_runtime::checkpoint::manifest::CheckpointKind;
 use tidegate_runtime::id::{CheckpointId, Lineage};
 use tidegate_runtime::metrics::Activity;
+use tidegate_supervisor::{
+    ActorInfo, ActorKind, ActorState, CheckpointRecord, CheckpointStatus, InputInfo, JobState, StopMode,
+    SubtaskInfo, Topology,
+};
 
 /// A job that is made up.
 pub(crate) struct Fake {
@@ -51,16 +52,20 @@ impl Fake {
 }
 
 impl JobView for Fake {
-    fn name(&self) -> String {
-        self.name.clone()
+    fn name(&self) -> Result<String, Refusal> {
+        Ok(self.name.clone())
     }
 
-    fn topology(&self) -> Topology {
-        lock(&self.topology).clone()
+    fn state(&self) -> Result<JobState, Refusal> {
+        Ok(lock(&self.topology).state)
     }
 
-    fn checkpoints(&self) -> Vec<CheckpointRecord> {
-        lock(&self.checkpoints).clone()
+    fn topology(&self) -> Result<Topology, Refusal> {
+        Ok(lock(&self.topology).clone())
+    }
+
+    fn checkpoints(&self) -> Result<Vec<CheckpointRecord>, Refusal> {
+        Ok(lock(&self.checkpoints).clone())
     }
 
     fn checkpoint(&self) -> Result<CheckpointRecord, Refusal> {

@@ -1,10 +1,10 @@
 //! Checkpoints as a table, and one as a sentence.
 
 use tidegate_runtime::checkpoint::manifest::CheckpointKind;
+use tidegate_supervisor::{CheckpointRecord, CheckpointStatus};
 
 use crate::cli::render::figures::{bytes, duration_ms};
 use crate::cli::render::table::{Align, Table};
-use crate::topology::{CheckpointRecord, CheckpointStatus};
 
 /// The latest checkpoints, oldest first.
 pub(crate) fn checkpoints(records: &[CheckpointRecord]) -> String {

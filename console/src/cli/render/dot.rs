@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use tidegate_supervisor::{SubtaskInfo, Topology};
+
 use crate::cli::render::figures::{bytes, rate};
-use crate::topology::{SubtaskInfo, Topology};
 use crate::words::{activity_word, operator_and_index};
 
 /// The graph of a job.

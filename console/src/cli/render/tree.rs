@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_runtime::time::Timestamp;
+use tidegate_supervisor::{ActorInfo, InputInfo, SubtaskInfo};
 
 use crate::cli::render::figures::{bytes, duration_ms, rate};
 use crate::cli::render::table::{Align, Table};
 use crate::cli::render::words::{kind_word, state_word};
 use crate::protocol::Picture;
-use crate::topology::{ActorInfo, InputInfo, SubtaskInfo};
 use crate::words::activity_word;
 
 const INPUTS_SHOWN_MAX: usize = 4; // the fullest; all are in --json

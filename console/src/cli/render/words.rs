@@ -1,6 +1,6 @@
 //! Words of the actor table, the same as in JSON.
 
-use crate::topology::{ActorKind, ActorState};
+use tidegate_supervisor::{ActorKind, ActorState};
 
 /// What an actor is.
 pub(crate) fn kind_word(kind: ActorKind) -> &'static str {
@@ -29,8 +29,8 @@ pub(crate) fn state_word(state: ActorState) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::{kind_word, state_word};
-    use crate::topology::{ActorKind, ActorState};
     use serde::Serialize;
+    use tidegate_supervisor::{ActorKind, ActorState};
 
     fn json(value: impl Serialize) -> String {
         serde_json::to_string(&value).expect("a word").trim_matches('"').to_owned()
