@@ -16,6 +16,8 @@ mod stage;
 mod stream;
 #[doc(hidden)]
 pub mod testing;
+mod window;
+mod windowed;
 
 pub use dataflow::Dataflow;
 pub use event_time::{HasEventTime, Time, Timed, Untimed};
@@ -24,6 +26,10 @@ pub use keyed::KeyedStream;
 pub use pattern::{Found, Pattern};
 pub use sink::SinkHandle;
 pub use stream::Stream;
+pub use window::all::AllWindowedStream;
+pub use window::{Session, Sliding, SlidingSize, Tumbling, Window, WindowSpec};
+pub use windowed::WindowedStream;
 
+pub use tidegate_runtime::state::Aggregate;
 pub use tidegate_runtime::time::watermark::{WatermarkGenerator, WatermarkStrategy};
 pub use tidegate_runtime::time::{Timestamp, hours, millis, minutes, seconds};

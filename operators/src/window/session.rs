@@ -1,0 +1,164 @@
+//! The sessions of one key: pure, and what is kept in state.
+
+use serde::{Deserialize, Serialize};
+use tidegate_runtime::time::Timestamp;
+
+use super::spec::Window;
+
+/// One session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OpenSession<Acc> {
+    start: i64,
+    last: i64,
+    pub(crate) acc: Acc,
+}
+
+impl<Acc> OpenSession<Acc> {
+    pub(crate) fn window(&self, gap: i64) -> Window {
+        Window { start: Timestamp(self.start), end: Timestamp(self.last.saturating_add(gap)) }
+    }
+
+    /// The last timestamp of its window.
+    fn due(&self, gap: i64) -> i64 {
+        self.last.saturating_add(gap - 1)
+    }
+
+    /// Whether a record at `at` belongs to it: sessions whose windows only touch are one, too.
+    fn takes(&self, at: i64, gap: i64) -> bool {
+        at <= self.last.saturating_add(gap) && at.saturating_add(gap) >= self.start
+    }
+}
+
+/// The sessions of one key, more than the gap apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sessions<Acc> {
+    /// When the key is looked at next: never after its first session is due, and before if that has grown since.
+    pub(crate) registered: Option<i64>,
+    newest: Option<OpenSession<Acc>>,
+    /// Rising.
+    older: Vec<OpenSession<Acc>>,
+}
+
+impl<Acc> Default for Sessions<Acc> {
+    fn default() -> Self {
+        Self { registered: None, newest: None, older: Vec::new() }
+    }
+}
+
+impl<Acc> Sessions<Acc> {
+    /// The accumulator of the newest session, grown, if `at` is in it or goes on with it.
+    #[inline(always)]
+    pub(crate) fn grow_newest(&mut self, at: i64, gap: i64) -> Option<&mut Acc> {
+        match &mut self.newest {
+            Some(session) if at >= session.start && at <= session.last.saturating_add(gap) => {
+                session.last = session.last.max(at);
+                Some(&mut session.acc)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a record at `at` would belong to a session that is there.
+    pub(crate) fn has_for(&self, at: i64, gap: i64) -> bool {
+        self.older.iter().chain(&self.newest).any(|session| session.takes(at, gap))
+    }
+
+    /// Adds a record anywhere; merges what it connects.
+    pub(crate) fn add(&mut self, at: i64, gap: i64, acc: Acc, merge: impl Fn(&mut Acc, Acc)) {
+        self.older.extend(self.newest.take());
+        let first = self.older.partition_point(|session| session.last.saturating_add(gap) < at);
+        let count = self.older[first..].iter().take_while(|session| session.takes(at, gap)).count();
+        let mut taken = self.older.drain(first..first + count);
+        let joined = match taken.next() {
+            None => OpenSession { start: at, last: at, acc },
+            Some(mut session) => {
+                session.start = session.start.min(at);
+                session.last = session.last.max(at);
+                merge(&mut session.acc, acc);
+                for later in taken.by_ref() {
+                    session.last = session.last.max(later.last);
+                    merge(&mut session.acc, later.acc);
+                }
+                session
+            }
+        };
+        drop(taken);
+        self.older.insert(first, joined);
+        self.newest = self.older.pop();
+    }
+
+    /// When the first session is due.
+    pub(crate) fn due(&self, gap: i64) -> Option<i64> {
+        self.older.first().or(self.newest.as_ref()).map(|session| session.due(gap))
+    }
+
+    /// Takes the first session out.
+    pub(crate) fn take_first(&mut self) -> Option<OpenSession<Acc>> {
+        if self.older.is_empty() { self.newest.take() } else { Some(self.older.remove(0)) }
+    }
+
+    /// Says that the key must be looked at when its first session is due, if no earlier look is registered.
+    pub(crate) fn register(&mut self, gap: i64) -> Option<i64> {
+        let due = self.due(gap)?;
+        if self.registered.is_some_and(|registered| registered <= due) {
+            return None;
+        }
+        self.registered = Some(due);
+        Some(due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Sessions of a bag of timestamps: sorted, cut where two neighbours are more than the gap apart.
+    fn model(mut all: Vec<i64>, gap: i64) -> Vec<Vec<i64>> {
+        all.sort_unstable();
+        let mut sessions: Vec<Vec<i64>> = Vec::new();
+        for at in all {
+            match sessions.last_mut() {
+                Some(session) if session.last().is_some_and(|last| at - last <= gap) => session.push(at),
+                _ => sessions.push(vec![at]),
+            }
+        }
+        sessions
+    }
+
+    proptest! {
+        #[test]
+        fn sessions_are_those_of_sorted_timestamps_cut_at_gaps(
+            gap in 1i64..20, all in prop::collection::vec(-200i64..200, 0..60)
+        ) {
+            let mut sessions: Sessions<Vec<i64>> = Sessions::default();
+            for at in &all {
+                match sessions.grow_newest(*at, gap) {
+                    Some(acc) => acc.push(*at),
+                    None => sessions.add(*at, gap, vec![*at], |acc, more| acc.extend(more)),
+                }
+                prop_assert!(sessions.has_for(*at, gap));
+            }
+            for expected in model(all, gap) {
+                let (first, last) = (expected[0], expected[expected.len() - 1]);
+                prop_assert_eq!(sessions.due(gap), Some(last + gap - 1));
+                let mut session = sessions.take_first().expect("there is one more");
+                let window = session.window(gap);
+                prop_assert_eq!((window.start.0, window.end.0), (first, last + gap));
+                session.acc.sort_unstable();
+                prop_assert_eq!(session.acc, expected);
+            }
+            prop_assert!(sessions.take_first().is_none());
+        }
+    }
+
+    #[test]
+    fn sessions_at_the_ends_of_time_do_not_overflow_case_54() {
+        let mut sessions: Sessions<u64> = Sessions::default();
+        for at in [i64::MIN, i64::MAX, i64::MAX - 1, i64::MIN + 1] {
+            sessions.add(at, 10, 1, |acc, more| *acc += more);
+        }
+        assert_eq!(sessions.take_first().map(|session| session.acc), Some(2));
+        assert_eq!(sessions.take_first().map(|session| session.window(10).end), Some(Timestamp::MAX));
+    }
+}
