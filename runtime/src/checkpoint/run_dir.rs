@@ -214,6 +214,14 @@ pub fn control_file(directory: &Path) -> PathBuf {
     directory.join(CONTROL)
 }
 
+/// How far the run in a state directory has come, without taking the directory; `None` if it holds no run.
+///
+/// # Errors
+/// If its record is damaged or can't be read.
+pub fn status_of(files: &dyn FileLayer, path: &Path) -> Result<Option<RunStatus>> {
+    Ok(read_record(files, path)?.map(|(record, _)| record.status))
+}
+
 fn take_lock(files: &dyn FileLayer, path: &Path) -> Result<Box<dyn FileLock>> {
     let file = path.join(LOCK);
     if let Some(lock) = files.try_lock(&file)? {

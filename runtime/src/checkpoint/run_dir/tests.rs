@@ -54,6 +54,18 @@ fn after_a_finished_run_a_new_one_begins_with_nothing_of_the_old() -> Result<()>
 }
 
 #[test]
+fn the_status_is_read_beside_the_process_that_holds_the_directory() -> Result<()> {
+    let files = FaultyFiles::new();
+    let status = || status_of(&files, Path::new("/state/job"));
+    assert_eq!(status()?, None);
+    let mut dir = open(&files, new_run(1, PLAN))?;
+    assert_eq!(status()?, Some(RunStatus::Running));
+    dir.set_status(RunStatus::Finished)?;
+    assert_eq!(status()?, Some(RunStatus::Finished));
+    Ok(())
+}
+
+#[test]
 fn another_plan_is_refused_by_what_differs() -> Result<()> {
     let files = FaultyFiles::new();
     drop(open(&files, new_run(1, PLAN))?);
