@@ -19,7 +19,6 @@ use crate::state::table::directory::Directory;
 use crate::state::table::evict::Eviction;
 use crate::state::table::key::TableKey;
 use crate::state::table::load::Loading;
-use crate::state::table::prefetch::prefetch;
 use crate::state::table::range::HashRange;
 use crate::state::table::segment::{Coverage, Litter, Probe, Recency};
 use crate::state::table::side::Sides;
@@ -66,6 +65,13 @@ pub(crate) struct Scratch {
 pub(crate) struct At {
     pub(super) segment: u32,
     pub(super) slot: u32,
+}
+
+/// Where a look-up starts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Home {
+    segment: u32,
+    home: u32,
 }
 
 /// Cells of each state that are encoded, decoded and encoded again before their kind is trusted.
@@ -117,8 +123,8 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     pub(crate) fn find(&mut self, hash: KeyHash, key: &K::Lookup) -> Result<Option<At>> {
         let position = self.directory.position(hash);
         let index = self.directory.index(position);
-        let segment = self.directory.segment_mut(index);
-        match segment.probe(position, key) {
+        let segment = self.directory.segment(index);
+        match segment.probe(segment.home(position), hash, key) {
             Probe::Live(slot) => Ok(Some(At { segment: index as u32, slot: slot as u32 })),
             Probe::Dead(_) => Ok(None),
             Probe::Absent if segment.coverage == Coverage::Complete => Ok(None),
@@ -130,14 +136,15 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     pub(super) fn find_loaded(&self, hash: KeyHash, key: &K::Lookup) -> (usize, Probe) {
         let position = self.directory.position(hash);
         let index = self.directory.index(position);
-        (index, self.directory.segment(index).probe(position, key))
+        let segment = self.directory.segment(index);
+        (index, segment.probe(segment.home(position), hash, key))
     }
 
     #[inline]
     pub(crate) fn cell(&self, at: At) -> &C {
         match self.directory.segment(at.segment as usize).slot(at.slot as usize) {
             Slot::Live { cell, .. } => cell,
-            _ => moved(),
+            Slot::Dead { .. } => moved(),
         }
     }
 
@@ -145,7 +152,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     fn cell_mut(&mut self, at: At) -> &mut C {
         match self.directory.segment_mut(at.segment as usize).slot_mut(at.slot as usize) {
             Slot::Live { cell, .. } => cell,
-            _ => moved(),
+            Slot::Dead { .. } => moved(),
         }
     }
 
@@ -179,8 +186,12 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         let position = self.directory.position(hash);
         let index = self.directory.index(position);
         let segment = self.directory.segment(index);
-        let place = segment.probe_stamped(segment.home(position), key, self.current)?;
-        Some(At { segment: index as u32, slot: place as u32 })
+        match segment.probe(segment.home(position), hash, key) {
+            Probe::Live(slot) if segment.is_dirty(slot, key, self.current) => {
+                Some(At { segment: index as u32, slot: slot as u32 })
+            }
+            _ => None,
+        }
     }
 
     #[inline(never)]
@@ -245,7 +256,6 @@ impl<K: TableKey, C: Cell> Table<K, C> {
 
     /// Puts a slot into its segment, which is divided if it is full. The stamp of the segment is left as it is.
     pub(super) fn insert_slot(&mut self, hash: KeyHash, slot: Slot<K, C>) -> At {
-        self.generation += 1;
         let position = self.directory.position(hash);
         let mut index = self.directory.index(position);
         while self.directory.is_full(index) {
@@ -261,6 +271,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     }
 
     fn divide(&mut self, index: usize) {
+        self.generation += 1;
         let mut index = index;
         if self.directory.must_double(index) {
             self.directory.double();
@@ -290,7 +301,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         let current = self.current;
         let is_unknown_below = match self.directory.segment(index).slot(place) {
             Slot::Live { stamp, origin, .. } => *stamp == current && *origin == Origin::Fresh,
-            _ => moved(),
+            Slot::Dead { .. } => moved(),
         };
         if is_unknown_below || self.mode == SnapshotMode::Full {
             let (range, segment) = self.directory.parts(index);
@@ -298,18 +309,14 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             self.entries -= 1;
             return match slot {
                 Slot::Live { cell, .. } => Ok(cell),
-                _ => moved(),
+                Slot::Dead { .. } => moved(),
             };
         }
         let segment = self.directory.segment_mut(index);
         (segment.last, segment.litter) = (current, Litter::Some);
-        let slot = segment.slot_mut(place);
-        match std::mem::replace(slot, Slot::Empty) {
-            Slot::Live { key, cell, .. } => {
-                *slot = Slot::Dead { stamp: current, key };
-                Ok(cell)
-            }
-            _ => moved(),
+        match segment.bury(place, current) {
+            Some(cell) => Ok(cell),
+            None => moved(),
         }
     }
 
@@ -321,31 +328,34 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         }
     }
 
-    /// Fetches into the cache what a look-up will read, and returns where that is while the generation stands.
+    /// Fetches into the cache the index that a look-up will read; guesses where that is.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, hash: KeyHash) -> At {
+    pub(crate) fn prefetch_index(&self, hash: KeyHash) -> Home {
         let position = self.directory.position(hash);
         let index = self.directory.index(position);
         let segment = self.directory.segment(index);
         let home = segment.home(position);
-        let slot = segment.slots().as_ptr().wrapping_add(home);
-        prefetch(slot);
-        // A slot may reach into the next line, and many keys stand one or two slots further.
-        prefetch(slot.wrapping_add(2));
-        At { segment: index as u32, slot: home as u32 }
+        segment.prefetch_index(home);
+        Home { segment: index as u32, home: home as u32 }
     }
 
-    /// As `upsert`, from where `prefetch` said; the generation hasn't changed.
+    /// Fetches into the cache the slot that a look-up will read; guesses where that is.
+    #[inline(always)]
+    pub(crate) fn prefetch_slot(&self, home: Home, hash: KeyHash) -> At {
+        let slot = self.directory.segment(home.segment as usize).prefetch_slot(home.home as usize, hash);
+        At { segment: home.segment, slot: slot as u32 }
+    }
+
+    /// As `upsert`, trying first where `prefetch_slot` guessed: what holds the key there is the key's slot.
     #[inline(always)]
     pub(crate) fn upsert_at(
         &mut self,
-        home: At,
+        at: At,
         (hash, key): (KeyHash, &K::Lookup),
         make: impl FnOnce() -> C,
     ) -> Result<&mut C> {
-        let segment = self.directory.segment(home.segment as usize);
-        if let Some(place) = segment.probe_stamped(home.slot as usize, key, self.current) {
-            return Ok(self.cell_mut(At { slot: place as u32, ..home }));
+        if self.directory.segment(at.segment as usize).is_dirty(at.slot as usize, key, self.current) {
+            return Ok(self.cell_mut(at));
         }
         self.upsert_clean(hash, key, make)
     }

@@ -90,7 +90,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             segment.recency = Recency::Idle;
             return Passed::Nothing;
         }
-        if !segment.slots().iter().any(|slot| slot.stamp().is_some_and(|stamp| stamp <= durable)) {
+        if !segment.slots().iter().any(|slot| slot.stamp() <= durable) {
             return Passed::Nothing;
         }
         let (before, used) = (segment.bytes(), segment.used());
@@ -102,7 +102,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             }
             // What is deleted is absent in the store too.
             Slot::Dead { stamp, .. } => *stamp > durable,
-            Slot::Live { .. } | Slot::Empty => true,
+            Slot::Live { .. } => true,
         });
         segment.coverage = coverage;
         self.slot_bytes = self.slot_bytes + segment.bytes() - before;

@@ -8,9 +8,9 @@ use crate::key::{Key, KeyHash};
 use crate::state::StateValue;
 use crate::state::lease::{SlicePace, StateLease, StateTable};
 use crate::state::registry::TableOrigin;
-use crate::state::table::cell::Single;
-use crate::state::table::core::{At, Table};
-use crate::state::table::key::Native;
+use crate::state::table::cell::{Cell, Single};
+use crate::state::table::core::{At, Home, Table};
+use crate::state::table::key::{Native, TableKey};
 
 /// One value of type `V` for each key that a subtask owns.
 ///
@@ -120,40 +120,64 @@ impl<K: Key, V: StateValue> KeyedTable<K, V> {
         default: impl Fn() -> V,
         mut change: impl FnMut(usize, &mut V) -> Result<()>,
     ) -> Result<()> {
-        let mut ahead = [At::default(); LOOK_AHEAD];
-        let mut homes = ahead;
-        let mut generation = self.fetch(hashes, &mut ahead);
-        for (block, now) in hashes.chunks(LOOK_AHEAD).enumerate() {
-            let first = block * LOOK_AHEAD;
-            std::mem::swap(&mut ahead, &mut homes);
-            let fetched = generation;
-            generation = self.fetch(&hashes[first + now.len()..], &mut ahead);
-            for (offset, (hash, home)) in now.iter().zip(homes).enumerate() {
+        let mut ahead = Ahead::new(&self.table, hashes);
+        for (block, now) in hashes.chunks(BLOCK).enumerate() {
+            let first = block * BLOCK;
+            let slots = ahead.next(&self.table, &hashes[first..]);
+            for (offset, (hash, at)) in now.iter().zip(slots).enumerate() {
                 let key = key(first + offset);
-                let place = (*hash, key.borrow());
-                let cell = if fetched == self.table.generation() {
-                    self.table.upsert_at(home, place, || Single(default()))?
-                } else {
-                    self.table.upsert(place.0, place.1, || Single(default()))?
-                };
+                let cell = self.table.upsert_at(at, (*hash, key.borrow()), || Single(default()))?;
                 change(first + offset, &mut cell.0)?;
             }
         }
         Ok(())
     }
-
-    /// Fetches the next block; returns the generation that its places hold for.
-    #[inline(always)]
-    fn fetch(&self, hashes: &[KeyHash], homes: &mut [At; LOOK_AHEAD]) -> u64 {
-        for (hash, home) in hashes.iter().zip(homes) {
-            *home = self.table.prefetch(*hash);
-        }
-        self.table.generation()
-    }
 }
 
-/// Records between fetching and looking up: enough to hide the latency of memory, few enough to stay in the cache.
-const LOOK_AHEAD: usize = 16;
+/// Records that are fetched together: enough to hide the latency of memory, few enough to stay in the cache.
+const BLOCK: usize = 16;
+
+/// Fetches blocks of records ahead of their turn: two blocks ahead the index, one block ahead the slots. What it says
+/// are guesses, which a change of the table between makes wrong at most.
+struct Ahead {
+    homes: [Home; BLOCK],
+    slots: [At; BLOCK],
+}
+
+impl Ahead {
+    #[inline(always)]
+    fn new<K: TableKey, C: Cell>(table: &Table<K, C>, hashes: &[KeyHash]) -> Self {
+        let mut ahead = Self { homes: [Home::default(); BLOCK], slots: [At::default(); BLOCK] };
+        ahead.fetch_homes(table, hashes);
+        ahead.fetch_slots(table, hashes);
+        ahead.fetch_homes(table, hashes.get(BLOCK..).unwrap_or_default());
+        ahead
+    }
+
+    /// The slots of the block at the front of `hashes`.
+    #[inline(always)]
+    fn next<K: TableKey, C: Cell>(&mut self, table: &Table<K, C>, hashes: &[KeyHash]) -> [At; BLOCK] {
+        let found = self.slots;
+        let next = hashes.get(BLOCK..).unwrap_or_default();
+        self.fetch_slots(table, next);
+        self.fetch_homes(table, next.get(BLOCK..).unwrap_or_default());
+        found
+    }
+
+    #[inline(always)]
+    fn fetch_homes<K: TableKey, C: Cell>(&mut self, table: &Table<K, C>, hashes: &[KeyHash]) {
+        for (hash, home) in hashes.iter().zip(&mut self.homes) {
+            *home = table.prefetch_index(*hash);
+        }
+    }
+
+    #[inline(always)]
+    fn fetch_slots<K: TableKey, C: Cell>(&mut self, table: &Table<K, C>, hashes: &[KeyHash]) {
+        for ((hash, home), slot) in hashes.iter().zip(self.homes).zip(&mut self.slots) {
+            *slot = table.prefetch_slot(home, *hash);
+        }
+    }
+}
 
 impl<K: Key, V: StateValue> StateTable for KeyedTable<K, V> {
     fn freeze(&mut self, checkpoint: CheckpointId) {

@@ -39,7 +39,7 @@ impl<'m> Merge<'m> {
         mut self,
         slots: impl Iterator<Item = &'s Slot<K, C>>,
     ) -> Result<usize> {
-        let mut slots = slots.map(|slot| (slot.hash().unwrap_or_default(), slot)).peekable();
+        let mut slots = slots.map(|slot| (slot.hash(), slot)).peekable();
         while let Some((hash, slot)) = slots.next() {
             while self.handed.hash(self.next).is_some_and(|handed| handed < hash) {
                 self.write_handed();
@@ -105,7 +105,7 @@ pub(super) fn slot_rows<K: TableKey, C: Cell>(
     scratch: &mut Scratch,
     mut emit: impl FnMut(KeyHash, &[u8], &[u8], Option<&[u8]>),
 ) -> Result<()> {
-    let Some(held) = slot.key() else { return Ok(()) };
+    let held = slot.key();
     scratch.key.clear();
     K::encode(held.lookup(), &mut scratch.key)?;
     let (hash, key) = (held.hash(), scratch.key.as_slice());
@@ -122,6 +122,6 @@ pub(super) fn slot_rows<K: TableKey, C: Cell>(
             emit(hash, key, &[], None);
             Ok(())
         }
-        Slot::Dead { .. } | Slot::Empty => Ok(()),
+        Slot::Dead { .. } => Ok(()),
     }
 }

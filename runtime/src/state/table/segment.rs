@@ -1,26 +1,29 @@
-//! A segment: up to about 256 slots in the order of their hashes, by open addressing.
+//! A segment: up to about 256 slots without gaps, and a small index over them in the order of hashes.
+//!
+//! The index is open addressing over four-byte tags: part of the hash, and the number of the slot. It is small enough
+//! for the processor's caches where the slots are not, so a look-up touches one slot, and a slot has no gaps around it.
+//! A slot's home in the index is a multiply-shift of the hash bits below the segment's, so homes are in the order of
+//! hashes; probing is linear and insertion keeps the order, so encoding is a walk along the index.
 
 use crate::key::KeyHash;
 use crate::state::table::cell::Version;
 use crate::state::table::key::TableKey;
+use crate::state::table::prefetch::prefetch;
 use crate::state::table::range::{HashRange, Position};
 use crate::state::table::slot::Slot;
 
 /// Slots in a segment before it is divided.
 pub(crate) const SEGMENT_SLOTS_MAX: usize = 256;
-/// Homes of the smallest array.
+/// Homes of the smallest index.
 const HOMES_MIN: u32 = 8;
-/// Slots behind the last home, for those pushed over the end.
-const OVERFLOW_SLOTS: usize = 8;
+/// Places behind the last home, for tags pushed over the end.
+const OVERFLOW: usize = 8;
 
 /// The header of a segment.
-///
-/// A slot's home is a multiply-shift of the hash bits below the segment's, so homes are in the order of hashes;
-/// probing is linear and insertion keeps the order, so encoding and dividing are walks.
 pub(crate) struct Segment<K, C> {
-    slots: Box<[Slot<K, C>]>,
+    slots: Vec<Slot<K, C>>,
+    index: Box<[Tag]>,
     homes: u32,
-    used: u32,
     /// The newest stamp in it.
     pub(crate) last: Version,
     /// Its side buffer, or `NO_SIDE`.
@@ -60,7 +63,7 @@ pub(crate) enum Litter {
     Some,
 }
 
-/// What a probe found.
+/// What a probe found: the number of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
     Live(usize),
@@ -68,12 +71,42 @@ pub(crate) enum Probe {
     Absent,
 }
 
+/// A place of the index: 16 bits of the hash and one more than the slot's number; 0 is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tag(u32);
+
+impl Tag {
+    const EMPTY: Tag = Tag(0);
+    const SLOTS_MAX: usize = 0xffff;
+
+    #[inline(always)]
+    fn print(hash: KeyHash) -> u32 {
+        hash.0 as u32 & 0xffff_0000
+    }
+
+    fn new(hash: KeyHash, slot: usize) -> Self {
+        assert!(slot < Self::SLOTS_MAX, "more than {} keys share the top 24 bits of their hash", Self::SLOTS_MAX);
+        Tag(Self::print(hash) | (slot as u32 + 1))
+    }
+
+    #[inline(always)]
+    fn has(self, print: u32) -> bool {
+        self.0 & 0xffff_0000 == print && self != Tag::EMPTY
+    }
+
+    /// The slot's number; of an empty one, a number that no slot has.
+    #[inline(always)]
+    fn slot(self) -> usize {
+        (self.0 & 0xffff).wrapping_sub(1) as usize
+    }
+}
+
 impl<K: TableKey, C> Segment<K, C> {
     pub(crate) fn new(depth: u8, coverage: Coverage) -> Self {
         Self {
-            slots: Box::default(),
+            slots: Vec::new(),
+            index: Box::default(),
             homes: 0,
-            used: 0,
             last: 0,
             side: NO_SIDE,
             depth,
@@ -83,182 +116,214 @@ impl<K: TableKey, C> Segment<K, C> {
         }
     }
 
+    /// The place of the index where a look-up starts.
     #[inline(always)]
     pub(crate) fn home(&self, position: Position) -> usize {
-        home(position, self.depth, self.homes)
+        ((u128::from(position << self.depth) * u128::from(self.homes)) >> 64) as usize
     }
 
+    /// Fetches into the cache the index where a look-up starts.
     #[inline(always)]
-    pub(crate) fn probe(&self, position: Position, key: &K::Lookup) -> Probe {
-        let home = self.home(position);
-        let Some(slots) = self.slots.get(home..) else { return Probe::Absent };
-        for (distance, slot) in slots.iter().enumerate() {
-            match slot {
-                Slot::Live { key: held, .. } => {
-                    if held.is(key) {
-                        return Probe::Live(home + distance);
-                    }
-                }
-                Slot::Empty => return Probe::Absent,
-                Slot::Dead { key: held, .. } => {
-                    if held.is(key) {
-                        return Probe::Dead(home + distance);
-                    }
+    pub(crate) fn prefetch_index(&self, home: usize) {
+        prefetch(self.index.as_ptr().wrapping_add(home));
+    }
+
+    /// The slot that is most likely a key's, fetched into the cache; a number that no slot has if the key is absent.
+    #[inline(always)]
+    pub(crate) fn prefetch_slot(&self, home: usize, hash: KeyHash) -> usize {
+        let print = Tag::print(hash);
+        for tag in self.index.get(home..).unwrap_or_default() {
+            if tag.has(print) {
+                let slot = self.slots.as_ptr().wrapping_add(tag.slot());
+                prefetch(slot);
+                // It may reach into the next line.
+                prefetch(slot.cast::<u8>().wrapping_add(size_of::<Slot<K, C>>() - 1));
+                return tag.slot();
+            }
+            if *tag == Tag::EMPTY {
+                break;
+            }
+        }
+        usize::MAX
+    }
+
+    pub(crate) fn probe(&self, home: usize, hash: KeyHash, key: &K::Lookup) -> Probe {
+        let print = Tag::print(hash);
+        for tag in self.index.get(home..).unwrap_or_default() {
+            if *tag == Tag::EMPTY {
+                break;
+            }
+            if tag.has(print) {
+                match &self.slots[tag.slot()] {
+                    Slot::Live { key: held, .. } if held.is(key) => return Probe::Live(tag.slot()),
+                    Slot::Dead { key: held, .. } if held.is(key) => return Probe::Dead(tag.slot()),
+                    _ => {}
                 }
             }
         }
         Probe::Absent
     }
 
-    /// Where a live key with this stamp stands; `None` says nothing about others.
+    /// Whether a slot is a live key with this stamp.
     #[inline(always)]
-    pub(crate) fn probe_stamped(&self, home: usize, key: &K::Lookup, current: Version) -> Option<usize> {
-        for (distance, slot) in self.slots.get(home..)?.iter().enumerate() {
-            match slot {
-                Slot::Live { stamp, key: held, .. } => {
-                    if held.is(key) {
-                        return (*stamp == current).then_some(home + distance);
-                    }
-                }
-                Slot::Empty => return None,
-                Slot::Dead { .. } => {}
-            }
+    pub(crate) fn is_dirty(&self, slot: usize, key: &K::Lookup, current: Version) -> bool {
+        match self.slots.get(slot) {
+            Some(Slot::Live { stamp, key: held, .. }) => *stamp == current && held.is(key),
+            _ => false,
         }
-        None
     }
 
     #[inline(always)]
-    pub(crate) fn slot(&self, index: usize) -> &Slot<K, C> {
-        &self.slots[index]
+    pub(crate) fn slot(&self, slot: usize) -> &Slot<K, C> {
+        &self.slots[slot]
     }
 
     #[inline(always)]
-    pub(crate) fn slot_mut(&mut self, index: usize) -> &mut Slot<K, C> {
-        &mut self.slots[index]
+    pub(crate) fn slot_mut(&mut self, slot: usize) -> &mut Slot<K, C> {
+        &mut self.slots[slot]
     }
 
+    /// In no order.
     pub(crate) fn slots(&self) -> &[Slot<K, C>] {
         &self.slots
     }
 
+    /// In the order of hashes.
+    pub(crate) fn ordered(&self) -> impl Iterator<Item = &Slot<K, C>> {
+        self.index.iter().filter(|tag| **tag != Tag::EMPTY).map(|tag| &self.slots[tag.slot()])
+    }
+
     pub(crate) fn used(&self) -> usize {
-        self.used as usize
+        self.slots.len()
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val::<[Slot<K, C>]>(&self.slots)
+        self.slots.capacity() * size_of::<Slot<K, C>>() + size_of_val::<[Tag]>(&self.index)
     }
 
-    /// Puts a key's slot into its place and returns where. The key must not be there; there must be room.
+    /// Adds a key's slot and returns its number. The key must not be there.
     pub(crate) fn insert(&mut self, range: &HashRange, hash: KeyHash, slot: Slot<K, C>) -> usize {
-        if (self.used + 1) * 5 > self.homes * 3 {
-            self.resize(range, grown(self.homes));
+        if self.slots.len() == self.slots.capacity() {
+            self.slots.reserve_exact(4 + self.slots.len() / 5);
         }
-        let home = self.home(range.position(hash));
-        let tail = &self.slots[home..];
-        let place =
-            home + tail.iter().take_while(|held| held.hash().is_some_and(|held| held <= hash)).count();
-        let Some(free) = self.slots[place..].iter().position(Slot::is_empty) else {
-            // Pushed over the end: more homes make room, unless hashes are alike; then the end grows.
-            self.extend();
-            return self.insert(range, hash, slot);
-        };
-        self.slots[place..=place + free].rotate_right(1);
-        self.slots[place] = slot;
-        self.used += 1;
-        place
+        let number = self.slots.len();
+        self.slots.push(slot);
+        if self.slots.len() * 3 > self.homes as usize * 2 {
+            self.rebuild(range, wanted(self.slots.len()));
+        } else {
+            self.put(range, hash, number);
+        }
+        number
     }
 
-    /// Takes a slot out and closes the gap.
-    pub(crate) fn remove(&mut self, range: &HashRange, index: usize) -> Slot<K, C> {
-        let taken = std::mem::replace(&mut self.slots[index], Slot::Empty);
-        let mut gap = index;
-        while let Some(hash) = self.slots.get(gap + 1).and_then(Slot::hash) {
-            if self.home(range.position(hash)) > gap {
+    /// Takes a slot out; the last one gets its number.
+    pub(crate) fn remove(&mut self, range: &HashRange, slot: usize) -> Slot<K, C> {
+        let mut gap = self.place(range, slot);
+        while let Some(next) = self.index.get(gap + 1).filter(|next| **next != Tag::EMPTY) {
+            if self.home(range.position(self.slots[next.slot()].hash())) > gap {
                 break;
             }
-            self.slots.swap(gap, gap + 1);
+            self.index.swap(gap, gap + 1);
             gap += 1;
         }
-        self.used -= 1;
-        taken
+        self.index[gap] = Tag::EMPTY;
+        let last = self.slots.len() - 1;
+        if slot != last {
+            let place = self.place(range, last);
+            self.index[place] = Tag::new(self.slots[last].hash(), slot);
+        }
+        self.slots.swap_remove(slot)
     }
 
-    /// Keeps the slots that `keep` accepts, and gives memory back where few are left.
-    pub(crate) fn retain(&mut self, range: &HashRange, mut keep: impl FnMut(&mut Slot<K, C>) -> bool) {
-        for slot in &mut self.slots {
-            if !slot.is_empty() && !keep(slot) {
-                *slot = Slot::Empty;
-                self.used -= 1;
-            }
+    /// Makes a live slot a tombstone and returns its cell.
+    pub(crate) fn bury(&mut self, slot: usize, current: Version) -> Option<C> {
+        // The last slot stands in while the key moves over.
+        let (key, cell) = match self.slots.swap_remove(slot) {
+            Slot::Live { key, cell, .. } => (key, Some(cell)),
+            Slot::Dead { key, .. } => (key, None),
+        };
+        self.slots.push(Slot::Dead { stamp: current, key });
+        let last = self.slots.len() - 1;
+        self.slots.swap(slot, last);
+        cell
+    }
+
+    /// Keeps the slots that `keep` accepts, and gives memory back where few are left. Numbers change.
+    pub(crate) fn retain(&mut self, range: &HashRange, keep: impl FnMut(&mut Slot<K, C>) -> bool) {
+        self.slots.retain_mut(keep);
+        if self.slots.len() * 2 < self.slots.capacity() {
+            self.slots.shrink_to(self.slots.len() + self.slots.len() / 5);
         }
-        let homes = if self.used * 3 < self.homes { wanted(self.used) } else { self.homes };
-        self.resize(range, homes);
+        self.rebuild(range, wanted(self.slots.len()));
     }
 
     /// Divides it in two, one more hash bit each. Flags are inherited.
     pub(crate) fn divide(&mut self, range: &HashRange) -> Segment<K, C> {
-        let slots = std::mem::take(&mut self.slots);
         self.depth += 1;
         let bit = 64 - u32::from(self.depth);
-        let is_upper =
-            |slot: &Slot<K, C>| slot.hash().is_some_and(|hash| range.position(hash) >> bit & 1 == 1);
-        let (mut low, mut high) = (Vec::new(), Vec::new());
-        for slot in slots.into_iter().filter(|slot| !slot.is_empty()) {
-            if is_upper(&slot) { high.push(slot) } else { low.push(slot) }
-        }
+        let slots = std::mem::take(&mut self.slots);
+        let len = slots.len() / 2 + slots.len() / 8;
         let mut upper = Segment::new(self.depth, self.coverage);
         (upper.last, upper.recency, upper.litter) = (self.last, self.recency, self.litter);
-        upper.place(range, high, 0);
-        self.place(range, low, 0);
+        upper.slots.reserve_exact(len);
+        self.slots.reserve_exact(len);
+        for slot in slots {
+            let half = if range.position(slot.hash()) >> bit & 1 == 1 { &mut upper } else { &mut *self };
+            half.slots.push(slot);
+        }
+        upper.rebuild(range, wanted(upper.slots.len()));
+        self.rebuild(range, wanted(self.slots.len()));
         upper
     }
 
-    fn extend(&mut self) {
-        let mut slots = std::mem::take(&mut self.slots).into_vec();
-        let len = slots.len() + slots.len() / 4 + OVERFLOW_SLOTS;
-        slots.resize_with(len, || Slot::Empty);
-        self.slots = slots.into_boxed_slice();
+    /// Where the index holds a slot's number.
+    fn place(&self, range: &HashRange, slot: usize) -> usize {
+        let home = self.home(range.position(self.slots[slot].hash()));
+        let distance = self.index[home..].iter().position(|tag| tag.slot() == slot);
+        home + distance.expect("I: every slot is in the index, at its home or after")
     }
 
-    fn resize(&mut self, range: &HashRange, homes: u32) {
-        let slots = std::mem::take(&mut self.slots).into_vec();
-        self.place(range, slots.into_iter().filter(|slot| !slot.is_empty()).collect(), homes);
-    }
-
-    /// Lays out slots that are in order, over at least `homes` homes.
-    fn place(&mut self, range: &HashRange, slots: Vec<Slot<K, C>>, homes: u32) {
-        self.used = slots.len() as u32;
-        self.homes = homes.max(wanted(self.used));
-        if slots.is_empty() && homes == 0 {
-            (self.slots, self.homes) = (Box::default(), 0);
-            return;
-        }
-        let len = self.homes as usize + OVERFLOW_SLOTS;
-        let mut placed: Vec<Slot<K, C>> = Vec::with_capacity(len);
-        for slot in slots {
-            let home = slot.hash().map_or(0, |hash| self.home(range.position(hash)));
-            while placed.len() < home {
-                placed.push(Slot::Empty);
+    /// Indexes a slot, in the order of hashes.
+    fn put(&mut self, range: &HashRange, hash: KeyHash, slot: usize) {
+        let home = self.home(range.position(hash));
+        let is_before = |tag: &&Tag| **tag != Tag::EMPTY && self.slots[tag.slot()].hash() <= hash;
+        let place = home + self.index[home..].iter().take_while(is_before).count();
+        match self.index[place..].iter().position(|tag| *tag == Tag::EMPTY) {
+            Some(free) => {
+                self.index[place..=place + free].rotate_right(1);
+                self.index[place] = Tag::new(hash, slot);
             }
-            placed.push(slot);
+            None => {
+                // Pushed over the end, as happens to keys of one hash: the end grows.
+                let mut index = std::mem::take(&mut self.index).into_vec();
+                index.resize(index.len() + index.len() / 4 + OVERFLOW, Tag::EMPTY);
+                self.index = index.into_boxed_slice();
+                self.put(range, hash, slot);
+            }
         }
-        let len = len.max(placed.len());
-        placed.resize_with(len, || Slot::Empty);
-        self.slots = placed.into_boxed_slice();
+    }
+
+    fn rebuild(&mut self, range: &HashRange, homes: u32) {
+        let mut ordered: Vec<(KeyHash, usize)> =
+            self.slots.iter().enumerate().map(|(number, slot)| (slot.hash(), number)).collect();
+        ordered.sort_unstable();
+        self.homes = homes;
+        let len = if homes == 0 { 0 } else { homes as usize + OVERFLOW };
+        let mut index: Vec<Tag> = Vec::with_capacity(len);
+        for (hash, number) in ordered {
+            let home = self.home(range.position(hash));
+            if index.len() < home {
+                index.resize(home, Tag::EMPTY);
+            }
+            index.push(Tag::new(hash, number));
+        }
+        let len = len.max(index.len());
+        index.resize(len, Tag::EMPTY);
+        self.index = index.into_boxed_slice();
     }
 }
 
-#[inline(always)]
-fn home(position: Position, depth: u8, homes: u32) -> usize {
-    ((u128::from(position << depth) * u128::from(homes)) >> 64) as usize
-}
-
-/// Homes for a number of slots: two thirds full.
-fn wanted(used: u32) -> u32 {
-    if used == 0 { 0 } else { (used * 2).max(HOMES_MIN) }
-}
-
-fn grown(homes: u32) -> u32 {
-    (homes + homes / 5 + 1).max(HOMES_MIN)
+/// Homes for a number of slots: half full.
+fn wanted(used: usize) -> u32 {
+    if used == 0 { 0 } else { (used as u32 * 2).max(HOMES_MIN) }
 }

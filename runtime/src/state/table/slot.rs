@@ -1,4 +1,4 @@
-//! One place of a segment's array.
+//! One entry of a segment.
 
 use crate::key::KeyHash;
 use crate::state::table::cell::Version;
@@ -6,8 +6,6 @@ use crate::state::table::key::TableKey;
 
 /// A slot: 24 bytes for a `u64` key with a `u64` value.
 pub(crate) enum Slot<K, C> {
-    /// Nothing.
-    Empty,
     /// A key with its cell.
     Live {
         /// The version that wrote it last.
@@ -31,26 +29,22 @@ pub(crate) enum Origin {
 
 impl<K: TableKey, C> Slot<K, C> {
     #[inline(always)]
-    pub(crate) fn key(&self) -> Option<&K> {
+    pub(crate) fn key(&self) -> &K {
         match self {
-            Slot::Empty => None,
-            Slot::Live { key, .. } | Slot::Dead { key, .. } => Some(key),
+            Slot::Live { key, .. } | Slot::Dead { key, .. } => key,
         }
     }
 
-    pub(crate) fn hash(&self) -> Option<KeyHash> {
-        self.key().map(TableKey::hash)
+    #[inline]
+    pub(crate) fn hash(&self) -> KeyHash {
+        self.key().hash()
     }
 
-    pub(crate) fn stamp(&self) -> Option<Version> {
+    #[inline]
+    pub(crate) fn stamp(&self) -> Version {
         match self {
-            Slot::Empty => None,
-            Slot::Live { stamp, .. } | Slot::Dead { stamp, .. } => Some(*stamp),
+            Slot::Live { stamp, .. } | Slot::Dead { stamp, .. } => *stamp,
         }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        matches!(self, Slot::Empty)
     }
 }
 

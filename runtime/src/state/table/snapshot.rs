@@ -51,10 +51,10 @@ impl Snapshot {
 impl Frozen {
     /// Whether a slot's rows belong to it.
     fn takes<K: TableKey, C>(self, slot: &Slot<K, C>) -> bool {
-        slot.stamp().is_some_and(|stamp| match self.mode {
-            SnapshotMode::Delta => stamp == self.version,
-            SnapshotMode::Full => stamp <= self.version,
-        })
+        match self.mode {
+            SnapshotMode::Delta => slot.stamp() == self.version,
+            SnapshotMode::Full => slot.stamp() <= self.version,
+        }
     }
 
     fn which(self) -> Rows {
@@ -146,7 +146,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             NO_SIDE => &none,
             side => self.sides.sorted(side),
         };
-        let slots = self.directory.segment(index).slots().iter().filter(|slot| frozen.takes(slot));
+        let slots = self.directory.segment(index).ordered().filter(|slot| frozen.takes(slot));
         let place = (self.state, frozen.which());
         let merged = Merge::new(place, handed, &mut snapshot.writer, &mut self.scratch).run(slots);
         if side != NO_SIDE {
@@ -173,7 +173,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
                     swept => swept,
                 },
                 Slot::Dead { stamp, .. } if *stamp > durable => Swept::Pending,
-                Slot::Dead { .. } | Slot::Empty => Swept::Vacant,
+                Slot::Dead { .. } => Swept::Vacant,
             };
             if swept == Swept::Pending {
                 litter = Litter::Some;

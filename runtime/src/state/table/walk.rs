@@ -48,7 +48,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
 fn live<K: TableKey, C>(slot: &Slot<K, C>) -> Option<Item<'_, K, C>> {
     match slot {
         Slot::Live { key, cell, .. } => Some(Item { hash: key.hash(), key, cell }),
-        Slot::Dead { .. } | Slot::Empty => None,
+        Slot::Dead { .. } => None,
     }
 }
 
