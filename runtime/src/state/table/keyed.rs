@@ -121,61 +121,52 @@ impl<K: Key, V: StateValue> KeyedTable<K, V> {
         mut change: impl FnMut(usize, &mut V) -> Result<()>,
     ) -> Result<()> {
         let mut ahead = Ahead::new(&self.table, hashes);
-        for (block, now) in hashes.chunks(BLOCK).enumerate() {
-            let first = block * BLOCK;
-            let slots = ahead.next(&self.table, &hashes[first..]);
-            for (offset, (hash, at)) in now.iter().zip(slots).enumerate() {
-                let key = key(first + offset);
-                let cell = self.table.upsert_at(at, (*hash, key.borrow()), || Single(default()))?;
-                change(first + offset, &mut cell.0)?;
-            }
+        for (record, hash) in hashes.iter().enumerate() {
+            let at = ahead.next(&self.table, hashes, record);
+            let key = key(record);
+            let cell = self.table.upsert_at(at, (*hash, key.borrow()), || Single(default()))?;
+            change(record, &mut cell.0)?;
         }
         Ok(())
     }
 }
 
-/// Records that are fetched together: enough to hide the latency of memory, few enough to stay in the cache.
-const BLOCK: usize = 16;
+/// Records that a slot is fetched ahead, and an index again: enough to hide the latency of memory, few enough for
+/// what was fetched to stay in the cache.
+const AHEAD: usize = 16;
 
-/// Fetches blocks of records ahead of their turn: two blocks ahead the index, one block ahead the slots. What it says
-/// are guesses, which a change of the table between makes wrong at most.
+/// Fetches what records will need: the index of the second next round, the slot of the next. What it says are
+/// guesses, which a change of the table between makes wrong at most.
 struct Ahead {
-    homes: [Home; BLOCK],
-    slots: [At; BLOCK],
+    homes: [Home; AHEAD],
+    slots: [At; AHEAD],
 }
 
 impl Ahead {
     #[inline(always)]
     fn new<K: TableKey, C: Cell>(table: &Table<K, C>, hashes: &[KeyHash]) -> Self {
-        let mut ahead = Self { homes: [Home::default(); BLOCK], slots: [At::default(); BLOCK] };
-        ahead.fetch_homes(table, hashes);
-        ahead.fetch_slots(table, hashes);
-        ahead.fetch_homes(table, hashes.get(BLOCK..).unwrap_or_default());
+        let mut ahead = Self { homes: [Home::default(); AHEAD], slots: [At::default(); AHEAD] };
+        for (hash, slot) in hashes.iter().zip(&mut ahead.slots) {
+            *slot = table.prefetch_slot(table.prefetch_index(*hash), *hash);
+        }
+        for (hash, home) in hashes.iter().skip(AHEAD).zip(&mut ahead.homes) {
+            *home = table.prefetch_index(*hash);
+        }
         ahead
     }
 
-    /// The slots of the block at the front of `hashes`.
+    /// Where the slot of a record is; fetches for later ones.
     #[inline(always)]
-    fn next<K: TableKey, C: Cell>(&mut self, table: &Table<K, C>, hashes: &[KeyHash]) -> [At; BLOCK] {
-        let found = self.slots;
-        let next = hashes.get(BLOCK..).unwrap_or_default();
-        self.fetch_slots(table, next);
-        self.fetch_homes(table, next.get(BLOCK..).unwrap_or_default());
-        found
-    }
-
-    #[inline(always)]
-    fn fetch_homes<K: TableKey, C: Cell>(&mut self, table: &Table<K, C>, hashes: &[KeyHash]) {
-        for (hash, home) in hashes.iter().zip(&mut self.homes) {
+    fn next<K: TableKey, C: Cell>(&mut self, table: &Table<K, C>, hashes: &[KeyHash], record: usize) -> At {
+        let (slot, home) = (&mut self.slots[record % AHEAD], &mut self.homes[record % AHEAD]);
+        let at = *slot;
+        if let Some(hash) = hashes.get(record + AHEAD) {
+            *slot = table.prefetch_slot(*home, *hash);
+        }
+        if let Some(hash) = hashes.get(record + 2 * AHEAD) {
             *home = table.prefetch_index(*hash);
         }
-    }
-
-    #[inline(always)]
-    fn fetch_slots<K: TableKey, C: Cell>(&mut self, table: &Table<K, C>, hashes: &[KeyHash]) {
-        for ((hash, home), slot) in hashes.iter().zip(self.homes).zip(&mut self.slots) {
-            *slot = table.prefetch_slot(home, *hash);
-        }
+        at
     }
 }
 
