@@ -404,3 +404,6 @@ impl std::fmt::Display for AbortCause {
 fn between(from: Timestamp, to: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(to.0.saturating_sub(from.0)).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests;

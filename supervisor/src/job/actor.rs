@@ -172,9 +172,12 @@ impl JobActor {
             }
             JobMessage::FailOver(cause) => {
                 let failure = Failure::new("checkpoints", 0, cause);
+                // One failure, however many regions it restarts.
+                let mut origin = Origin::Failure;
                 for region in state.regions.values() {
-                    let (failure, origin) = (failure.clone(), Origin::Failure);
+                    let failure = failure.clone();
                     region.cast(RegionMessage::Failed { attempt: None, failure, origin });
+                    origin = Origin::Collateral;
                 }
             }
             JobMessage::CheckpointsReady => self.on_checkpoints_ready(state),

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 use super::attempt::{Attempt, AttemptThreads, SubtaskCell};
 use super::deployment::DeploymentMessage;
-use super::subtask::{Body, Presence, SubtaskActor, SubtaskMessage};
+use super::subtask::{Body, Opened, Presence, SubtaskActor, SubtaskMessage};
 use super::threads::Threads;
 use crate::alive::Part;
 use crate::directory::{Entry, lock};
@@ -73,7 +73,7 @@ pub(crate) fn build(
         let restore = hooks.restore(deployment, subtask)?;
         let status = Arc::clone(&figures.status);
         let wakeup = hooks.wakeup(subtask);
-        let body = Body { task, restore, mode: deployment.mode, wakeup, status };
+        let body = Body { task, restore, mode: deployment.mode, opened: Opened::NotYet, wakeup, status };
         let guard = attempt.alive.guard(Part::Subtask);
         let presence = Presence { attempt: Arc::clone(attempt), cell: Arc::clone(&cell), _guard: guard };
         actors.push((cell, SubtaskActor::new(body, presence)));

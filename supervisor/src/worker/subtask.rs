@@ -38,8 +38,16 @@ pub(crate) struct Body {
     pub(crate) task: Task,
     pub(crate) restore: Restore,
     pub(crate) mode: DeployMode,
+    pub(crate) opened: Opened,
     pub(crate) wakeup: Wakeup,
     pub(crate) status: Arc<SubtaskStatus>,
+}
+
+/// Whether the step machine was opened: a neighbour that was opened sooner may send it records before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opened {
+    NotYet,
+    Yes,
 }
 
 /// Tells the attempt that the actor is gone, whatever ended it.
@@ -70,6 +78,8 @@ impl SubtaskActor {
         let cell = &self.presence.cell;
         let outcome = catching(|| match message {
             SubtaskMessage::Open => self.open(body),
+            // Nothing is lost: opening has it look for work, and commands are for attempts that are up.
+            SubtaskMessage::Work | SubtaskMessage::Command(_) if body.opened == Opened::NotYet => Ok(()),
             SubtaskMessage::Work => self.work(body),
             SubtaskMessage::Command(command) => {
                 body.task.command(command)?;
@@ -105,6 +115,7 @@ impl SubtaskActor {
         body.status.step_began_ns.set(u64::try_from(began).unwrap_or(0) + 1);
         body.task.open(&std::mem::take(&mut body.restore))?;
         body.status.step_began_ns.set(0);
+        body.opened = Opened::Yes;
         let committer = body.task.committer();
         attempt.tell(DeploymentMessage::Opened(cell.subtask, committer));
         if body.mode == DeployMode::Run {
