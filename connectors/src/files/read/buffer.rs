@@ -12,6 +12,8 @@ const BLOCK_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct RecordBuffer {
     bytes: Vec<u8>,
+    /// So many of `bytes` are of the stream; the rest is room.
+    filled: usize,
     /// Where the next record begins in `bytes`.
     start: usize,
     /// Up to here it was searched for its end.
@@ -47,6 +49,7 @@ impl RecordBuffer {
     pub(crate) fn new(breaks: Breaks, record_bytes_max: usize, base: u64) -> Self {
         Self {
             bytes: Vec::new(),
+            filled: 0,
             start: 0,
             searched: 0,
             quoting: Quoting::FieldStart,
@@ -63,19 +66,19 @@ impl RecordBuffer {
 
     /// Goes to another offset of the stream; `input` must be there too.
     pub(crate) fn restart(&mut self, offset: u64) {
-        self.bytes.clear();
+        self.filled = 0;
         self.base = offset;
         self.begin_at(0);
     }
 
     /// Offset up to which the stream was read.
     pub(crate) fn end(&self) -> u64 {
-        self.base + self.bytes.len() as u64
+        self.base + self.filled as u64
     }
 
     /// The first bytes of the next record, at most `limit`, as far as they are there.
     pub(crate) fn unread(&self, limit: usize) -> &[u8] {
-        let unread = &self.bytes[self.start..];
+        let unread = &self.bytes[self.start..self.filled];
         &unread[..unread.len().min(limit)]
     }
 
@@ -91,7 +94,7 @@ impl RecordBuffer {
                 self.begin_at(end + 1);
                 return Ok(found);
             }
-            if self.bytes.len() - self.start > self.record_bytes_max {
+            if self.filled - self.start > self.record_bytes_max {
                 return Ok(Found::TooLong { offset: self.position() });
             }
             if self.fill(input)? == 0 {
@@ -102,7 +105,7 @@ impl RecordBuffer {
 
     /// The bytes after the last break, at the end of the stream.
     pub(crate) fn take_rest(&mut self) -> Option<Found> {
-        let end = self.bytes.len();
+        let end = self.filled;
         if self.start == end {
             return None;
         }
@@ -119,7 +122,7 @@ impl RecordBuffer {
                 return Ok(true);
             }
             let quoting = self.quoting;
-            self.begin_at(self.bytes.len());
+            self.begin_at(self.filled);
             self.quoting = quoting;
             if self.fill(input)? == 0 {
                 return Ok(false);
@@ -130,8 +133,8 @@ impl RecordBuffer {
     /// Leaves out a byte order mark, if one is next.
     pub(crate) fn skip_byte_order_mark(&mut self, input: &mut impl Read) -> io::Result<()> {
         const MARK: &[u8] = b"\xef\xbb\xbf";
-        while self.bytes.len() - self.start < MARK.len() && self.fill(input)? > 0 {}
-        if self.bytes[self.start..].starts_with(MARK) {
+        while self.filled - self.start < MARK.len() && self.fill(input)? > 0 {}
+        if self.bytes[self.start..self.filled].starts_with(MARK) {
             self.begin_at(self.start + MARK.len());
         }
         Ok(())
@@ -152,11 +155,11 @@ impl RecordBuffer {
     }
 
     fn search(&mut self) -> Option<usize> {
-        let unsearched = &self.bytes[self.searched..];
+        let unsearched = &self.bytes[self.searched..self.filled];
         match self.breaks {
             Breaks::Lines => match memchr::memchr(b'\n', unsearched) {
                 Some(at) => return Some(self.searched + at),
-                None => self.searched = self.bytes.len(),
+                None => self.searched = self.filled,
             },
             Breaks::Quoted { delimiter } => {
                 for (at, byte) in unsearched.iter().enumerate() {
@@ -170,7 +173,7 @@ impl RecordBuffer {
                         _ => Quoting::Unquoted,
                     };
                 }
-                self.searched = self.bytes.len();
+                self.searched = self.filled;
             }
         }
         None
@@ -179,15 +182,20 @@ impl RecordBuffer {
     /// Reads one block behind what is left of the last.
     fn fill(&mut self, input: &mut impl Read) -> io::Result<usize> {
         if self.start > 0 {
-            self.bytes.drain(..self.start);
+            self.bytes.copy_within(self.start..self.filled, 0);
             self.base += self.start as u64;
             self.searched -= self.start;
+            self.filled -= self.start;
             self.start = 0;
         }
-        let filled = self.bytes.len();
-        self.bytes.resize(filled + BLOCK_BYTES, 0);
-        let read = input.read(&mut self.bytes[filled..]);
-        self.bytes.truncate(filled + *read.as_ref().unwrap_or(&0));
-        read
+        if self.bytes.is_empty() {
+            self.bytes = vec![0; BLOCK_BYTES];
+        } else if self.filled == self.bytes.len() {
+            self.bytes.resize(self.filled * 2, 0);
+        }
+        let room = self.bytes.len().min(self.filled + BLOCK_BYTES);
+        let read = input.read(&mut self.bytes[self.filled..room])?;
+        self.filled += read;
+        Ok(read)
     }
 }

@@ -44,6 +44,13 @@ impl Input {
         }
     }
 
+    /// Of the next byte.
+    pub(crate) fn offset(&self) -> u64 {
+        match self {
+            Self::Plain { offset, .. } | Self::Compressed { offset, .. } => *offset,
+        }
+    }
+
     /// Goes forward to an offset; what is compressed is read and left out.
     pub(crate) fn skip_to(&mut self, target: u64) -> io::Result<()> {
         match self {

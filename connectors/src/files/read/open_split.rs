@@ -39,7 +39,16 @@ pub(crate) struct OpenSplit<F: Format> {
     decoder: Option<F::Decoder>,
     /// Where a record begins that is too long and whose end was not found yet.
     skipping_from: Option<u64>,
+    presence: Presence,
     lines: LinesBefore,
+}
+
+/// Whether a growing file may still grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    AtItsPath,
+    /// Nobody finds it any more; what was appended before is read to the end.
+    MovedAway,
 }
 
 /// What reading came to.
@@ -64,6 +73,7 @@ impl<F: Format> OpenSplit<F> {
             buffer,
             decoder: None,
             skipping_from: None,
+            presence: Presence::AtItsPath,
             lines: LinesBefore::default(),
         };
         open.prepare(reading)?;
@@ -117,13 +127,13 @@ impl<F: Format> OpenSplit<F> {
 
     /// Reads the header, makes the decoder and goes to the position. Returns whether the header is there.
     fn prepare(&mut self, reading: &Reading<F>) -> Result<bool, Error> {
-        let mut head = Input::open(&self.split)?;
+        self.go_to(0)?;
         let mut buffer = RecordBuffer::new(reading.format.breaks(), reading.record_bytes_max, 0);
-        buffer.skip_byte_order_mark(&mut head).map_err(|cause| self.read_error(cause))?;
+        buffer.skip_byte_order_mark(&mut self.input).map_err(|cause| self.read_error(cause))?;
         let decoder = match reading.format.first_line() {
             FirstLine::Record => reading.format.decoder(None),
             FirstLine::Header => {
-                let found = match buffer.next(&mut head).map_err(|cause| self.read_error(cause))? {
+                let found = match buffer.next(&mut self.input).map_err(|cause| self.read_error(cause))? {
                     Found::Drained if self.split.extent == Extent::Growing => return Ok(false),
                     Found::Drained => buffer.take_rest(),
                     found => Some(found),
@@ -136,24 +146,29 @@ impl<F: Format> OpenSplit<F> {
             }
         };
         let decoder = decoder.map_err(|problem| self.bad_record(0, problem))?;
-        self.go_to_first_record(buffer.position()).map_err(|cause| self.read_error(cause))?;
+        self.go_to_first_record(buffer.position())?;
         self.decoder = Some(decoder);
         Ok(true)
     }
 
     /// `head_end` is where the first record of the file begins.
-    fn go_to_first_record(&mut self, head_end: u64) -> io::Result<()> {
+    fn go_to_first_record(&mut self, head_end: u64) -> Result<(), Error> {
         let FileSplit { start, position, .. } = *self.split;
-        if position == start && start > head_end {
-            // A range begins with the first record that begins in it: the byte before tells whether one does here.
-            self.input.skip_to(start - 1)?;
-            self.buffer.restart(start - 1);
-            self.buffer.skip_record(&mut self.input)?;
-        } else {
-            let first = position.max(head_end);
-            self.input.skip_to(first)?;
-            self.buffer.restart(first);
+        if position > start || start <= head_end {
+            return self.go_to(position.max(head_end));
         }
+        // A range begins with the first record that begins in it: the byte before tells whether one does here.
+        self.go_to(start - 1)?;
+        self.buffer.skip_record(&mut self.input).map_err(|cause| self.read_error(cause))?;
+        Ok(())
+    }
+
+    fn go_to(&mut self, offset: u64) -> Result<(), Error> {
+        if self.input.offset() > offset && self.split.extent == Extent::Compressed {
+            self.input = Input::open(&self.split)?;
+        }
+        self.input.skip_to(offset).map_err(|cause| self.read_error(cause))?;
+        self.buffer.restart(offset);
         Ok(())
     }
 
@@ -212,7 +227,7 @@ impl<F: Format> OpenSplit<F> {
     ) -> Result<Progress, Error> {
         if self.split.extent == Extent::Growing {
             let progress = self.at_end_of_growing()?;
-            if progress == Progress::Drained {
+            if progress != Progress::Finished {
                 return Ok(progress);
             }
         }
@@ -231,16 +246,23 @@ impl<F: Format> OpenSplit<F> {
     }
 
     /// A growing file ends when another one stands at its path, or none.
-    fn at_end_of_growing(&self) -> Result<Progress, Error> {
+    fn at_end_of_growing(&mut self) -> Result<Progress, Error> {
+        if self.presence == Presence::MovedAway {
+            return Ok(Progress::Finished);
+        }
         let position = self.position();
         self.split.identity.check_growing(self.split.path.as_ref(), self.input.file(), position)?;
         let open = self.input.file().metadata().map_err(|cause| self.read_error(cause))?;
         match std::fs::metadata(&self.split.path) {
-            Ok(found) if found.ino() == open.ino() && found.dev() == open.dev() => Ok(Progress::Drained),
-            Ok(_) => Ok(Progress::Finished),
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Progress::Finished),
-            Err(cause) => Err(self.read_error(cause)),
+            Ok(found) if found.ino() == open.ino() && found.dev() == open.dev() => {
+                return Ok(Progress::Drained);
+            }
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(self.read_error(cause)),
+            _ => {}
         }
+        // Something may have been appended between the last look and the move.
+        self.presence = Presence::MovedAway;
+        Ok(Progress::More)
     }
 
     fn on_bad_record(
