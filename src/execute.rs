@@ -24,7 +24,7 @@ pub trait Execute {
 
 impl Execute for Dataflow {
     fn run(self) -> Result<JobReport> {
-        self.launch()?.wait()
+        tidegate_supervisor::run_to_end(self.launch()?)
     }
 
     fn launch(self) -> Result<Job> {
@@ -33,6 +33,18 @@ impl Execute for Dataflow {
             Some(config) => config,
             None => JobConfig::from_env()?,
         };
-        tidegate_supervisor::launch(&graph, config)
+        let job = tidegate_supervisor::launch(&graph, config)?;
+        #[cfg(feature = "console")]
+        serve(&job);
+        Ok(job)
+    }
+}
+
+/// Serves the job's control endpoint for as long as its handle lives. A job that can't be looked at runs all the same.
+#[cfg(feature = "console")]
+fn serve(job: &Job) {
+    match tidegate_console::serve(std::sync::Arc::new(job.observer()), job.state_dir()) {
+        Ok(endpoint) => job.keep(endpoint),
+        Err(error) => tracing::warn!(%error, "the job can't be looked at by the tidegate command"),
     }
 }

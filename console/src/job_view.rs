@@ -1,8 +1,6 @@
 //! What the endpoint asks of a running job.
 
-use std::sync::Weak;
-
-use tidegate_supervisor::{CheckpointRecord, Error, Job, JobState, StopMode, Topology};
+use tidegate_supervisor::{CheckpointRecord, Error, JobObserver, JobState, StopMode, Topology};
 
 /// A running job as the endpoint sees it.
 ///
@@ -91,46 +89,32 @@ impl From<Error> for Refusal {
     }
 }
 
-/// A handle that does not keep the job alive: who drops the job's own handle ends it, whoever looks at it.
-impl JobView for Weak<Job> {
+impl JobView for JobObserver {
     fn name(&self) -> Result<String, Refusal> {
-        with(self, |job| Ok(job.name().to_owned()))
+        Ok(JobObserver::name(self)?)
     }
 
     fn state(&self) -> Result<JobState, Refusal> {
-        with(self, |job| Ok(job.state()))
+        Ok(JobObserver::state(self)?)
     }
 
     fn topology(&self) -> Result<Topology, Refusal> {
-        with(self, |job| Ok(job.topology()))
+        Ok(JobObserver::topology(self)?)
     }
 
     fn checkpoints(&self) -> Result<Vec<CheckpointRecord>, Refusal> {
-        with(self, |job| Ok(job.checkpoints()))
+        Ok(JobObserver::checkpoints(self)?)
     }
 
     fn checkpoint(&self) -> Result<CheckpointRecord, Refusal> {
-        with(self, |job| {
-            let made = job.checkpoint()?;
-            job.checkpoints().into_iter().rev().find(|record| record.checkpoint == made).ok_or_else(|| {
-                let error = format!("{made} was made, but so many more since that it is not listed");
-                Refusal::new(RefusalKind::Failed, error, "`tidegate checkpoints` lists the newest")
-            })
-        })
+        Ok(JobObserver::checkpoint(self)?)
     }
 
     fn kill(&self, actor: &str) -> Result<(), Refusal> {
-        with(self, |job| Ok(job.kill(actor)?))
+        Ok(JobObserver::kill(self, actor)?)
     }
 
     fn stop(&self, mode: StopMode) -> Result<(), Refusal> {
-        with(self, |job| Ok(job.stop(mode)?))
-    }
-}
-
-fn with<T>(job: &Weak<Job>, ask: impl FnOnce(&Job) -> Result<T, Refusal>) -> Result<T, Refusal> {
-    match job.upgrade() {
-        Some(job) => ask(&job),
-        None => Err(Refusal::new(RefusalKind::Conflict, "the job is gone", "its program has let go of it")),
+        Ok(JobObserver::stop(self, mode)?)
     }
 }

@@ -73,6 +73,7 @@ impl Figure {
 pub struct SubtaskStatus {
     activity: AtomicU8,
     watermark: AtomicI64,
+    emitted_watermark: AtomicI64,
     event_time: AtomicI64,
     /// Records taken from inputs, or read by a source.
     pub records_in: Figure,
@@ -117,6 +118,7 @@ impl Default for SubtaskStatus {
         Self {
             activity: AtomicU8::new(0),
             watermark: AtomicI64::new(i64::MIN),
+            emitted_watermark: AtomicI64::new(i64::MIN),
             event_time: AtomicI64::new(i64::MIN),
             records_in: Figure::default(),
             records_out: Figure::default(),
@@ -161,6 +163,16 @@ impl SubtaskStatus {
     /// Sets its combined watermark.
     pub fn set_watermark(&self, watermark: Timestamp) {
         self.watermark.store(watermark.0, Ordering::Relaxed);
+    }
+
+    /// The newest watermark that it has made itself: a source has no other.
+    pub fn emitted_watermark(&self) -> Timestamp {
+        Timestamp(self.emitted_watermark.load(Ordering::Relaxed))
+    }
+
+    /// Sets the newest watermark that it has made itself.
+    pub fn set_emitted_watermark(&self, watermark: Timestamp) {
+        self.emitted_watermark.store(watermark.0, Ordering::Relaxed);
     }
 
     /// The highest event time seen.

@@ -1,8 +1,9 @@
 //! The handle of a running job.
 
+use std::any::Any;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidegate_runtime::error::Failure;
@@ -12,6 +13,7 @@ use tokio::runtime::Runtime;
 use crate::directory::lock;
 use crate::error::{Error, Result};
 use crate::job::{JobMessage, JobShared, StopMode};
+use crate::observer::JobObserver;
 use crate::post::Post;
 use crate::report::{CheckpointRecord, JobReport, JobTotals};
 use crate::root::RootMessage;
@@ -27,11 +29,13 @@ pub struct Job {
     shared: Arc<JobShared>,
     root: Post<RootMessage>,
     control: Option<Runtime>,
+    /// Dropped before the job is ended.
+    kept: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 
 impl Job {
     pub(crate) fn new(shared: Arc<JobShared>, root: Post<RootMessage>, control: Runtime) -> Self {
-        Self { shared, root, control: Some(control) }
+        Self { shared, root, control: Some(control), kept: Mutex::new(Vec::new()) }
     }
 
     /// The job's name.
@@ -51,7 +55,7 @@ impl Job {
 
     /// Where it stands.
     pub fn state(&self) -> JobState {
-        *lock(&self.shared.state)
+        self.shared.state()
     }
 
     /// Blocks until the job has ended.
@@ -89,7 +93,7 @@ impl Job {
     /// # Errors
     /// If it has ended.
     pub fn stop(&self, mode: StopMode) -> Result<()> {
-        self.check_running()?;
+        self.shared.check_running()?;
         self.shared.stop(mode);
         Ok(())
     }
@@ -104,10 +108,7 @@ impl Job {
     /// # Errors
     /// If it was aborted, or the job has ended.
     pub fn checkpoint(&self) -> Result<CheckpointId> {
-        self.check_running()?;
-        let (reply, answer) = mpsc::sync_channel(1);
-        self.ask_checkpoint(move |result| drop(reply.send(result)));
-        granted(answer.recv().ok())
+        granted(self.shared.begin_checkpoint()?.recv().ok())
     }
 
     /// As `checkpoint`, without blocking the thread. Cancel-safe: the checkpoint is made all the same.
@@ -115,14 +116,10 @@ impl Job {
     /// # Errors
     /// As `checkpoint`.
     pub async fn checkpoint_async(&self) -> Result<CheckpointId> {
-        self.check_running()?;
+        self.shared.check_running()?;
         let (reply, answer) = tokio::sync::oneshot::channel();
-        self.ask_checkpoint(move |result| drop(reply.send(result)));
+        self.shared.tell(JobMessage::Checkpoint(Box::new(move |result| drop(reply.send(result)))));
         granted(answer.await.ok())
-    }
-
-    fn ask_checkpoint(&self, reply: impl FnOnce(Result<CheckpointId, String>) + Send + 'static) {
-        self.shared.tell(JobMessage::Checkpoint(Box::new(reply)));
     }
 
     /// Kills an actor by its path: what it supervises ends with it, and it is replaced.
@@ -135,13 +132,7 @@ impl Job {
 
     /// The live actor tree.
     pub fn topology(&self) -> Topology {
-        Topology {
-            job: self.shared.plan.job.clone(),
-            lineage: self.shared.lineage,
-            state: self.state(),
-            at_ms: self.shared.clock.now().millis(),
-            actors: self.shared.directory.actors(),
-        }
+        self.shared.topology()
     }
 
     /// The newest checkpoints, oldest first.
@@ -171,20 +162,24 @@ impl Job {
         self.wait()
     }
 
-    pub(crate) fn shared(&self) -> &Arc<JobShared> {
-        &self.shared
+    /// A second handle, which does not keep the job alive.
+    pub fn observer(&self) -> JobObserver {
+        JobObserver::new(&self.shared)
     }
 
-    fn check_running(&self) -> Result<()> {
-        match self.report() {
-            None => Ok(()),
-            Some(report) => Err(Error::Ended { state: report.state.to_string() }),
-        }
+    /// Keeps something for as long as this handle lives, and drops it before the job is ended: what serves the job.
+    pub fn keep(&self, what: impl Any + Send) {
+        lock(&self.kept).push(Box::new(what));
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<JobShared> {
+        &self.shared
     }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
+        lock(&self.kept).clear();
         if self.report().is_none() {
             self.abandon();
             self.shared.outcome.wait_for(DROP_DEADLINE);
@@ -206,7 +201,7 @@ fn checked(report: JobReport) -> Result<JobReport> {
     }
 }
 
-fn granted(answer: Option<Result<CheckpointId, String>>) -> Result<CheckpointId> {
+pub(crate) fn granted(answer: Option<Result<CheckpointId, String>>) -> Result<CheckpointId> {
     match answer {
         Some(Ok(checkpoint)) => Ok(checkpoint),
         Some(Err(cause)) => Err(Error::Checkpoint { cause }),

@@ -4,6 +4,7 @@ use tidegate_runtime::config::JobConfig;
 use tidegate_runtime::graph::Graph;
 
 use crate::error::Result;
+use crate::handle::Job;
 use crate::launch::launch;
 use crate::report::JobReport;
 
@@ -13,7 +14,14 @@ use crate::report::JobReport;
 /// # Errors
 /// As `launch`, and the failure that ended the job.
 pub fn run(graph: &Graph, config: JobConfig) -> Result<JobReport> {
-    let job = launch(graph, config)?;
+    run_to_end(launch(graph, config)?)
+}
+
+/// As `run`, for a job that was launched.
+///
+/// # Errors
+/// The failure that ended the job, or a machine that refuses signal handlers.
+pub fn run_to_end(job: Job) -> Result<JobReport> {
     let report = job.wait_with_signals()?;
     drop(job);
     if report.signal.is_some() && report.exit_code() != 0 {

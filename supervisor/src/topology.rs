@@ -94,7 +94,8 @@ impl std::fmt::Display for JobState {
 pub struct Topology {
     /// The job's name.
     pub job: String,
-    /// The run.
+    /// The run; as text, because JSON's readers round numbers of this size.
+    #[serde(with = "lineage_text")]
     pub lineage: Lineage,
     /// Where the job stands.
     pub state: JobState,
@@ -142,9 +143,9 @@ pub struct SubtaskInfo {
     pub batch_fill: f64,
     /// Its inputs.
     pub inputs: Vec<InputInfo>,
-    /// Its watermark, in milliseconds; none before the first.
+    /// Its watermark, in milliseconds: what it has taken in, for a source what it has sent on. None before the first.
     pub watermark_ms: Option<i64>,
-    /// The highest event time it has seen, minus its watermark, in milliseconds.
+    /// The highest event time that any subtask of the job has read, minus its watermark, in milliseconds.
     pub watermark_lag_ms: Option<i64>,
     /// Entries of keyed state in memory.
     pub state_entries: u64,
@@ -173,10 +174,28 @@ pub struct InputInfo {
     pub is_blocked: bool,
 }
 
+mod lineage_text {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use tidegate_runtime::id::Lineage;
+
+    pub(super) fn serialize<S: Serializer>(lineage: &Lineage, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(lineage)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Lineage, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u128::from_str_radix(&text, 16).map(Lineage).map_err(D::Error::custom)
+    }
+}
+
 impl Directory {
     /// All actors as data.
     pub(crate) fn actors(&self) -> Vec<ActorInfo> {
-        self.all().iter().map(|entry| actor_info(entry)).collect()
+        let entries = self.all();
+        let subtasks = entries.iter().filter_map(|entry| entry.subtask.as_ref());
+        let newest = subtasks.map(|subtask| subtask.status.event_time()).max().unwrap_or(Timestamp::MIN);
+        entries.iter().map(|entry| actor_info(entry, newest)).collect()
     }
 
     /// Measures rates since the last call.
@@ -195,7 +214,7 @@ impl Directory {
     }
 }
 
-fn actor_info(entry: &Entry) -> ActorInfo {
+fn actor_info(entry: &Entry, newest: Timestamp) -> ActorInfo {
     let attempt = entry.attempt.load(std::sync::atomic::Ordering::Relaxed);
     ActorInfo {
         path: entry.path.clone(),
@@ -205,17 +224,20 @@ fn actor_info(entry: &Entry) -> ActorInfo {
         attempt: (attempt > 0).then_some(attempt),
         restarts: entry.restarts(),
         mailbox_depth: entry.mailbox_depth(),
-        subtask: entry.subtask.as_ref().map(subtask_info),
+        subtask: entry.subtask.as_ref().map(|subtask| subtask_info(subtask, newest)),
     }
 }
 
-fn subtask_info(subtask: &SubtaskEntry) -> SubtaskInfo {
+fn subtask_info(subtask: &SubtaskEntry, newest: Timestamp) -> SubtaskInfo {
     let status = &subtask.status;
     let rates = *lock(&subtask.rates);
-    let watermark = status.watermark();
-    let event_time = status.event_time();
+    let watermark = match status.watermark() {
+        Timestamp::MIN => status.emitted_watermark(),
+        taken_in => taken_in,
+    };
     let has_watermark = watermark != Timestamp::MIN && watermark != Timestamp::MAX;
-    let lag = (has_watermark && event_time != Timestamp::MIN).then(|| (event_time.0 - watermark.0).max(0));
+    let has_lag = has_watermark && newest != Timestamp::MIN;
+    let lag = has_lag.then(|| newest.0.saturating_sub(watermark.0).max(0));
     let batches = status.batches_in.get();
     SubtaskInfo {
         activity: status.activity(),

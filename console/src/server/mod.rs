@@ -37,7 +37,7 @@ pub struct ControlEndpoint {
 
 /// Serves a job's control endpoint, found by its state directory or by the registry of the user.
 ///
-/// The endpoint holds `job` until it is dropped: a `Weak<Job>` does not keep the job alive.
+/// The endpoint holds `job` until it is dropped: a `JobObserver` does not keep the job alive.
 ///
 /// # Errors
 /// The job is gone, no port, no thread, or the control file can't be written. A registry that can't be written is only a warning.

@@ -83,6 +83,12 @@ impl<T: Record, F> EventTime<T, F> {
         }
     }
 
+    fn show_watermark(&self) {
+        if let Some(status) = &self.status {
+            status.set_emitted_watermark(self.emitted);
+        }
+    }
+
     /// Makes the watermarks of a batch that is not empty.
     fn mark(&mut self, span: (Timestamp, Timestamp), batch: &mut Batch<T>) {
         match &mut self.making {
@@ -178,6 +184,7 @@ impl<T: Record, F: Fn(&T) -> Timestamp + Send + Sync> BatchFunction for EventTim
             self.mark(span, &mut batch);
         }
         batch.timestamps = std::mem::take(&mut self.timestamps);
+        self.show_watermark();
         Ok(batch)
     }
 
@@ -209,6 +216,7 @@ impl<T: Record, F: Fn(&T) -> Timestamp + Send + Sync> BatchFunction for EventTim
                 }
             }
         }
+        self.show_watermark();
         Some(batch)
     }
 

@@ -182,7 +182,19 @@ impl OperatorTask {
         self.repace(status.busy_ns.get() - busy_before);
         status.records_out.set(self.chain.records_sent());
         status.queued_bytes.set(self.input.gate.queued_bytes() as u64);
+        self.measure_state();
         Ok(outcome)
+    }
+
+    /// Once a step, and a table keeps its sizes: no walk.
+    fn measure_state(&mut self) {
+        let (mut entries, mut bytes) = (0, 0);
+        self.operator.visit_tables(&mut |table| {
+            entries += table.entries();
+            bytes += table.bytes();
+        });
+        self.context.status.state_entries.set(entries as u64);
+        self.context.status.state_bytes.set(bytes as u64);
     }
 
     /// Sizes calls and batches by what records cost in this step.

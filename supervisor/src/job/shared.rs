@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use tidegate_runtime::checkpoint::manifest::Manifest;
@@ -23,7 +23,7 @@ use crate::post::Slot;
 use crate::report::{Counters, History, JobReport, JobTotals, StopSignal};
 use crate::source_state::KnownSplits;
 use crate::storage::ManifestStore;
-use crate::topology::JobState;
+use crate::topology::{JobState, Topology};
 
 /// A job, whoever its actors are.
 pub(crate) struct JobShared {
@@ -122,6 +122,42 @@ impl JobShared {
             }
         }
         totals
+    }
+
+    /// Where the job stands.
+    pub(crate) fn state(&self) -> JobState {
+        *lock(&self.state)
+    }
+
+    /// # Errors
+    /// If the job has ended.
+    pub(crate) fn check_running(&self) -> Result<()> {
+        match self.outcome.report() {
+            None => Ok(()),
+            Some(report) => Err(Error::Ended { state: report.state.to_string() }),
+        }
+    }
+
+    /// Asks for a checkpoint; the answer comes when it is published or aborted.
+    ///
+    /// # Errors
+    /// If the job has ended.
+    pub(crate) fn begin_checkpoint(&self) -> Result<mpsc::Receiver<Result<CheckpointId, String>>> {
+        self.check_running()?;
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.tell(JobMessage::Checkpoint(Box::new(move |result| drop(reply.send(result)))));
+        Ok(answer)
+    }
+
+    /// The live actor tree.
+    pub(crate) fn topology(&self) -> Topology {
+        Topology {
+            job: self.plan.job.clone(),
+            lineage: self.lineage,
+            state: self.state(),
+            at_ms: self.clock.now().millis(),
+            actors: self.directory.actors(),
+        }
     }
 
     pub(crate) fn latest(&self) -> Option<Arc<Manifest>> {
