@@ -1,6 +1,8 @@
 //! A pipeline built by hand on the runtime's traits: numbers from splits, a running count, an exactly-once sink.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses its part")]
+
+pub mod keyed;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -169,6 +171,7 @@ struct Middle {
     output: Batch<u64>,
     current: Option<u64>,
     count: u64,
+    cursor: usize,
 }
 
 impl Operator for Middle {
@@ -181,22 +184,21 @@ impl Operator for Middle {
 
     fn accept(&mut self, _: usize, batch: ErasedBatch) {
         self.input = Some(batch.into_typed());
+        self.cursor = 0;
     }
 
     fn process(&mut self, until: usize, _: &mut StepContext<'_>) -> Result<usize> {
         let hook = self.controls.on_record.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(batch) = &mut self.input else { return Ok(until) };
-        let done = until - batch.records.len().min(until);
-        let _ = done;
-        let taken = until.min(batch.records.len());
-        for record in batch.records.iter().take(taken) {
+        for record in &batch.records[self.cursor..until] {
             self.current = Some(*record);
             if let Some(hook) = &hook {
                 hook(*record);
             }
         }
-        self.count += taken as u64;
-        self.output.records.extend(batch.records.drain(..taken));
+        self.count += (until - self.cursor) as u64;
+        self.output.records.extend_from_slice(&batch.records[self.cursor..until]);
+        self.cursor = until;
         Ok(until)
     }
 
@@ -228,6 +230,7 @@ impl Operator for Middle {
 struct Collect {
     controls: Arc<Controls>,
     batch: Option<Batch<u64>>,
+    cursor: usize,
     open: Vec<u64>,
     subtask: u32,
     attempt: u64,
@@ -244,12 +247,13 @@ impl Operator for Collect {
 
     fn accept(&mut self, _: usize, batch: ErasedBatch) {
         self.batch = Some(batch.into_typed());
+        self.cursor = 0;
     }
 
     fn process(&mut self, until: usize, _: &mut StepContext<'_>) -> Result<usize> {
-        if let Some(batch) = &mut self.batch {
-            let taken = until.min(batch.records.len());
-            self.open.extend(batch.records.drain(..taken));
+        if let Some(batch) = &self.batch {
+            self.open.extend_from_slice(&batch.records[self.cursor..until]);
+            self.cursor = until;
         }
         Ok(until)
     }
@@ -342,13 +346,21 @@ pub fn add_pipeline(graph: &mut Graph, suffix: &str, numbers: Numbers) {
             output: Batch::default(),
             current: None,
             count: 0,
+            cursor: 0,
         }))
     }));
     let middle = graph.add(node("middle", middle, port()), &[&[upstream(numbers)]]);
     let collect = NodeKind::Sink(
         Arc::new(move || {
             let controls = Arc::clone(&controls);
-            Ok(Box::new(Collect { controls, batch: None, open: Vec::new(), subtask: 0, attempt: 0 }))
+            Ok(Box::new(Collect {
+                controls,
+                batch: None,
+                cursor: 0,
+                open: Vec::new(),
+                subtask: 0,
+                attempt: 0,
+            }))
         }),
         Arc::new(NoChecks),
     );
