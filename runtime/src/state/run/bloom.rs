@@ -10,14 +10,13 @@ const LINE: usize = 64;
 /// Bits that a row sets.
 const PROBES: u32 = 6;
 
-/// Appends the filter of these rows; none for no rows.
-pub(super) fn put_bloom(out: &mut Vec<u8>, rows: &[(StateId, KeyHash)]) {
+/// Appends the filter of these rows, each given by `mix`; none for no rows.
+pub(super) fn put_bloom(out: &mut Vec<u8>, rows: &[u64]) {
     let lines = (rows.len() * BITS_PER_ROW).div_ceil(LINE * 8);
     let start = out.len();
     out.resize(start + lines * LINE, 0);
     let filter = &mut out[start..];
-    for (state, hash) in rows {
-        let mixed = mix(*state, *hash);
+    for &mixed in rows {
         let line = line_of(mixed, lines) * LINE;
         let mut bits = mixed;
         for _ in 0..PROBES {
@@ -47,7 +46,8 @@ pub(super) fn may_contain(filter: &[u8], state: StateId, hash: KeyHash) -> bool 
 }
 
 /// The rows of a chunk are neighbours in hash, so its top bits say little: mix them down.
-fn mix(state: StateId, hash: KeyHash) -> u64 {
+#[inline]
+pub(super) fn mix(state: StateId, hash: KeyHash) -> u64 {
     let mut mixed = hash.0 ^ (u64::from(state.0).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
@@ -66,13 +66,13 @@ mod tests {
     #[test]
     fn no_row_is_denied_and_few_strangers_pass() {
         let rows: Vec<(StateId, KeyHash)> =
-            (0..10_000_u64).map(|n| (StateId((n % 3) as u16), KeyHash(n << 50 | n * 977))).collect();
+            (0..10_000_u64).map(|n| (StateId((n % 3) as u16), KeyHash((n << 50) | (n * 977)))).collect();
         let mut filter = Vec::new();
-        put_bloom(&mut filter, &rows);
+        put_bloom(&mut filter, &rows.iter().map(|(state, hash)| mix(*state, *hash)).collect::<Vec<_>>());
         assert!(filter.len() <= 12_800);
         assert!(rows.iter().all(|(state, hash)| may_contain(&filter, *state, *hash)));
         let strangers = (0..10_000_u64)
-            .filter(|n| may_contain(&filter, StateId((n % 3) as u16), KeyHash(n << 50 | (n * 977 + 1))))
+            .filter(|n| may_contain(&filter, StateId((n % 3) as u16), KeyHash((n << 50) | (n * 977 + 1))))
             .count();
         assert!(strangers < 400, "{strangers} of 10,000 strangers pass");
     }

@@ -5,7 +5,7 @@ use super::block::{
     BLOCK_TARGET, FIXED_HEADER, FRAMED_HEADER, RESTART, Widths, length, put_fixed_header, put_framed_header,
     put_framed_row,
 };
-use super::bloom::put_bloom;
+use super::bloom::{mix, put_bloom};
 use super::chunk::{BlockFence, TAIL, TAIL_MAGIC, put_fence};
 use crate::id::StateId;
 use crate::key::KeyHash;
@@ -41,8 +41,8 @@ const FRAMED_BLOCKS: u32 = 15;
 pub struct RunBuilder {
     chunk: Vec<u8>,
     fences: Vec<BlockFence>,
-    /// Of the rows in the chunk.
-    hashes: Vec<(StateId, KeyHash)>,
+    /// Of the rows in the chunk, mixed for its bloom filter.
+    mixed: Vec<u64>,
     block: Option<OpenBlock>,
     restarts: Vec<u32>,
     framed_blocks_left: u32,
@@ -68,8 +68,12 @@ enum Form {
 #[derive(Debug, Default)]
 struct LastKey {
     place: Option<(StateId, KeyHash)>,
-    key: Vec<u8>,
-    element: Vec<u8>,
+    /// Where key and element are in the chunk, or in `carried`.
+    key: usize,
+    element: usize,
+    end: usize,
+    /// Key and element of the last row of the chunk before.
+    carried: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl RunBuilder {
@@ -99,7 +103,8 @@ impl RunBuilder {
             }
             Form::Framed => self.put_framed(&row),
         }
-        self.hashes.push((row.key.state, row.key.hash));
+        self.mixed.push(mix(row.key.state, row.key.hash));
+        self.note_last(&row);
         let start = self.block.as_ref().map_or(self.chunk.len(), |block| block.start);
         if self.chunk.len() - start >= BLOCK_TARGET {
             self.close_block();
@@ -109,31 +114,45 @@ impl RunBuilder {
 
     /// Ends the run. Returns the rest of its rows, `None` if there are none; the builder is as new.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
-        let rest = (!self.hashes.is_empty()).then(|| self.close_chunk());
-        self.last.place = None;
+        let rest = (!self.mixed.is_empty()).then(|| self.close_chunk());
+        self.last = LastKey::default();
         rest
     }
 
     /// Bytes of the chunk being built.
     pub fn buffered_bytes(&self) -> usize {
-        self.chunk.len() + self.hashes.len() * size_of::<(StateId, KeyHash)>()
+        self.chunk.len() + self.mixed.len() * size_of::<u64>()
     }
 
-    fn check_order(&mut self, row: &RowRef<'_>) {
+    #[inline]
+    fn check_order(&self, row: &RowRef<'_>) {
         let place = (row.key.state, row.key.hash);
         let in_order = match self.last.place {
             None => true,
             Some(last) if last != place => last < place,
-            Some(_) => {
-                (self.last.key.as_slice(), self.last.element.as_slice()) < (row.key.key, row.key.element)
-            }
+            Some(_) => self.last_key() < (row.key.key, row.key.element),
         };
-        assert!(in_order, "I73: the rows of a run rise: {:?} came after {:?}", row.key, self.last);
-        self.last.place = Some(place);
-        self.last.key.clear();
-        self.last.key.extend_from_slice(row.key.key);
-        self.last.element.clear();
-        self.last.element.extend_from_slice(row.key.element);
+        assert!(in_order, "I73: the rows of a run rise: {:?} came after {:?}", row.key, self.last.place);
+    }
+
+    /// Key and element of the row before.
+    fn last_key(&self) -> (&[u8], &[u8]) {
+        match &self.last.carried {
+            Some((key, element)) => (key, element),
+            None => {
+                (&self.chunk[self.last.key..self.last.element], &self.chunk[self.last.element..self.last.end])
+            }
+        }
+    }
+
+    #[inline]
+    fn note_last(&mut self, row: &RowRef<'_>) {
+        let value = row.value.map_or(0, <[u8]>::len);
+        self.last.place = Some((row.key.state, row.key.hash));
+        self.last.end = self.chunk.len() - value;
+        self.last.element = self.last.end - row.key.element.len();
+        self.last.key = self.last.element - row.key.key.len();
+        self.last.carried = None;
     }
 
     fn open_block(&mut self, row: &RowRef<'_>) -> Form {
@@ -154,11 +173,13 @@ impl RunBuilder {
         self.block = Some(OpenBlock { start, state: row.key.state, first: row.key.hash, rows: 0, form });
     }
 
+    #[inline]
     fn put_fixed(&mut self, row: &RowRef<'_>) {
+        let value = row.value.unwrap_or_default();
         self.chunk.extend_from_slice(&row.key.hash.0.to_le_bytes());
-        self.chunk.extend_from_slice(row.key.key);
-        self.chunk.extend_from_slice(row.key.element);
-        self.chunk.extend_from_slice(row.value.unwrap_or_default());
+        put_short(&mut self.chunk, row.key.key);
+        put_short(&mut self.chunk, row.key.element);
+        put_short(&mut self.chunk, value);
         if let Some(block) = &mut self.block {
             block.rows += 1;
         }
@@ -213,7 +234,7 @@ impl RunBuilder {
             }
         }
         let bytes = &self.chunk[block.start..];
-        let last = self.hashes.last().map_or(block.first, |(_, hash)| *hash);
+        let last = self.last.place.map_or(block.first, |(_, hash)| hash);
         self.fences.push(BlockFence {
             offset: offset_in(block.start),
             len: length(bytes),
@@ -226,24 +247,36 @@ impl RunBuilder {
     }
 
     fn close_chunk(&mut self) -> Vec<u8> {
+        let (key, element) = self.last_key();
+        self.last.carried = Some((key.to_vec(), element.to_vec()));
         self.close_block();
         let guide_start = self.chunk.len();
         self.chunk.extend_from_slice(&offset_in(self.fences.len()).to_le_bytes());
         for fence in &self.fences {
             put_fence(&mut self.chunk, fence);
         }
-        put_bloom(&mut self.chunk, &self.hashes);
+        put_bloom(&mut self.chunk, &self.mixed);
         let guide = &self.chunk[guide_start..];
         let (guide_len, guide_crc) = (length(guide), crc32fast::hash(guide));
         self.chunk.extend_from_slice(&guide_len.to_le_bytes());
         self.chunk.extend_from_slice(&guide_crc.to_le_bytes());
-        self.chunk.extend_from_slice(&offset_in(self.hashes.len()).to_le_bytes());
+        self.chunk.extend_from_slice(&offset_in(self.mixed.len()).to_le_bytes());
         self.chunk.extend_from_slice(&TAIL_MAGIC);
         self.chunk.push(RUN_VERSION);
         self.fences.clear();
-        self.hashes.clear();
+        self.mixed.clear();
         let capacity = self.chunk.len().max(CHUNK_TARGET) + TAIL;
         std::mem::replace(&mut self.chunk, Vec::with_capacity(capacity.min(CHUNK_TARGET * 5 / 4)))
+    }
+}
+
+/// Most parts are empty or one machine word: copying those needs no call.
+#[inline]
+fn put_short(out: &mut Vec<u8>, part: &[u8]) {
+    if let Ok(word) = <[u8; 8]>::try_from(part) {
+        out.extend_from_slice(&word);
+    } else if !part.is_empty() {
+        out.extend_from_slice(part);
     }
 }
 

@@ -105,6 +105,15 @@ impl RunHeader {
         self.states.binary_search_by_key(&state, |(state, _)| *state).is_ok()
     }
 
+    /// The first chunk whose guide is in the group of this chunk's.
+    pub(crate) fn first_of_group(&self, chunk: usize) -> usize {
+        let group = self.chunks[chunk].guide_group;
+        if group == 0 {
+            return 0;
+        }
+        self.chunks.partition_point(|fence| fence.guide_group < group)
+    }
+
     /// The first chunk that may hold a row at or after a place.
     pub(crate) fn seek(&self, state: StateId, hash: KeyHash) -> usize {
         self.chunks.partition_point(|chunk| chunk.last < (state, hash))

@@ -25,7 +25,7 @@ pub use chunk::Chunk;
 pub(crate) use chunk::Guide;
 pub(crate) use header::RunHeader;
 pub(crate) use merge::Merge;
-pub(crate) use reader::{Cursor, FIRST_PLACE, LAST_PLACE, Pieces};
+pub(crate) use reader::{Cursor, FIRST_PLACE, LAST_PLACE, Pieces, Place};
 
 /// The version of the format that is written: the last byte of every chunk and the first of every header.
 pub const RUN_VERSION: u8 = 1;

@@ -17,6 +17,10 @@ pub(crate) trait Pieces: Send + Sync {
     fn header(&self) -> Result<&RunHeader>;
     /// The guide of a chunk.
     fn guide(&self, chunk: usize) -> Result<Arc<Guide>>;
+    /// Whether a chunk may have a row of a place.
+    fn may_contain(&self, chunk: usize, place: Place) -> Result<bool> {
+        Ok(self.guide(chunk)?.may_contain(place.0, place.1))
+    }
     /// A block of a chunk.
     fn block(&self, chunk: usize, block: usize, guide: &Guide) -> Result<Block>;
     /// An error that names this run.
@@ -68,10 +72,10 @@ impl Cursor {
         if header.chunks.get(chunk).is_none_or(|fence| fence.first > place) {
             return Ok(None);
         }
-        let guide = run.guide(chunk)?;
-        if !guide.may_contain(place.0, place.1) {
+        if !run.may_contain(chunk, place)? {
             return Ok(None);
         }
+        let guide = run.guide(chunk)?;
         Self::enter(Arc::clone(run) as Arc<dyn Pieces>, (chunk, guide), (place, place))
     }
 

@@ -6,62 +6,65 @@ use hashbrown::HashMap;
 
 use super::refs::RunId;
 
-type Map<V> = HashMap<(RunId, u64), (V, usize), foldhash::fast::FixedState>;
+type Index = HashMap<(RunId, u64), usize, foldhash::fast::FixedState>;
 
 /// Shards keep the subtasks of a worker out of each other's way.
 const SHARDS: usize = 16;
 
 /// Cheap to clone values by run and piece.
 ///
-/// Each shard has a young and an old generation: a hit moves to the young one, and when the young one is half of the
-/// bound the old one is dropped. That is nearly "least recently used" without a list.
+/// Each shard is a clock: what was not used since the hand last came by makes room.
 pub(super) struct Cache<V> {
     shards: Vec<Mutex<Shard<V>>>,
-    young_bytes_max: usize,
+    shard_bytes_max: usize,
 }
 
 struct Shard<V> {
-    young: Map<V>,
-    young_bytes: usize,
-    old: Map<V>,
+    index: Index,
+    slots: Vec<Slot<V>>,
+    hand: usize,
+    bytes: usize,
+}
+
+struct Slot<V> {
+    key: (RunId, u64),
+    value: V,
+    bytes: usize,
+    is_used: bool,
 }
 
 impl<V: Clone> Cache<V> {
     pub(super) fn new(bytes_max: usize) -> Self {
-        let empty = || Shard { young: Map::default(), young_bytes: 0, old: Map::default() };
+        let empty = || Shard { index: Index::default(), slots: Vec::new(), hand: 0, bytes: 0 };
         Self {
             shards: (0..SHARDS).map(|_| Mutex::new(empty())).collect(),
-            young_bytes_max: bytes_max / SHARDS / 2,
+            shard_bytes_max: bytes_max / SHARDS,
         }
     }
 
     pub(super) fn get(&self, run: RunId, piece: u64) -> Option<V> {
         let mut shard = self.shard(run, piece);
-        if let Some((value, _)) = shard.young.get(&(run, piece)) {
-            return Some(value.clone());
-        }
-        let (value, bytes) = shard.old.remove(&(run, piece))?;
-        self.put(&mut shard, (run, piece), value.clone(), bytes);
-        Some(value)
+        let at = *shard.index.get(&(run, piece))?;
+        let slot = &mut shard.slots[at];
+        slot.is_used = true;
+        Some(slot.value.clone())
     }
 
     pub(super) fn insert(&self, run: RunId, piece: u64, value: V, bytes: usize) {
-        let mut shard = self.shard(run, piece);
-        self.put(&mut shard, (run, piece), value, bytes);
-    }
-
-    fn put(&self, shard: &mut Shard<V>, key: (RunId, u64), value: V, bytes: usize) {
-        if shard.young_bytes + bytes > self.young_bytes_max {
-            shard.old = std::mem::take(&mut shard.young);
-            shard.young_bytes = 0;
-        }
-        if bytes > self.young_bytes_max {
+        if bytes > self.shard_bytes_max {
             return;
         }
-        if let Some((_, replaced)) = shard.young.insert(key, (value, bytes)) {
-            shard.young_bytes -= replaced;
+        let mut shard = self.shard(run, piece);
+        if shard.index.contains_key(&(run, piece)) {
+            return;
         }
-        shard.young_bytes += bytes;
+        while shard.bytes + bytes > self.shard_bytes_max {
+            shard.make_room();
+        }
+        let at = shard.slots.len();
+        shard.slots.push(Slot { key: (run, piece), value, bytes, is_used: false });
+        shard.index.insert((run, piece), at);
+        shard.bytes += bytes;
     }
 
     fn shard(&self, run: RunId, piece: u64) -> std::sync::MutexGuard<'_, Shard<V>> {
@@ -71,12 +74,29 @@ impl<V: Clone> Cache<V> {
 
     #[cfg(test)]
     fn bytes(&self) -> usize {
-        let of = |map: &Map<V>| map.values().map(|(_, bytes)| bytes).sum::<usize>();
-        self.shards
-            .iter()
-            .map(|shard| shard.lock().expect("no panic"))
-            .map(|s| of(&s.young) + of(&s.old))
-            .sum()
+        self.shards.iter().map(|shard| shard.lock().expect("no panic").bytes).sum()
+    }
+}
+
+impl<V> Shard<V> {
+    /// Moves the hand on, and drops what it finds unused.
+    fn make_room(&mut self) {
+        if self.hand >= self.slots.len() {
+            self.hand = 0;
+        }
+        let Some(slot) = self.slots.get_mut(self.hand) else { return };
+        if std::mem::take(&mut slot.is_used) {
+            self.hand += 1;
+            return;
+        }
+        let gone = self.slots.swap_remove(self.hand);
+        self.bytes -= gone.bytes;
+        self.index.remove(&gone.key);
+        if let Some(moved) = self.slots.get(self.hand) {
+            self.index.insert(moved.key, self.hand);
+        }
+        // The one that came here from the end has its turn in the next round.
+        self.hand += 1;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 
 use super::cache::Cache;
@@ -51,7 +52,11 @@ impl Store {
             StoreBackend::Redb { .. } => Residence::Storage,
             StoreBackend::Memory { .. } => Residence::Memory,
         };
-        let shelf = Arc::new(Shelf { storage, cache: Cache::new(options.block_cache_bytes) });
+        let shelf = Arc::new(Shelf {
+            storage,
+            cache: Cache::new(options.block_cache_bytes),
+            guide_bytes_left: AtomicUsize::new(options.guide_bytes_max),
+        });
         let mut state = State::new(Arc::clone(&shelf), opened);
         state.set_stored(runs);
         for (checkpoint, point) in retained {

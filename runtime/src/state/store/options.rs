@@ -34,15 +34,19 @@ pub struct StoreOptions {
     pub backend: StoreBackend,
     /// Most bytes of pages that redb keeps in memory.
     pub page_cache_bytes: usize,
-    /// Most bytes of verified blocks, fences and bloom filters in memory.
+    /// Most bytes of verified blocks in memory.
     pub block_cache_bytes: usize,
+    /// Most bytes of fences and bloom filters in memory, about 1.4 for each durable row; what is over it shares the
+    /// block cache.
+    pub guide_bytes_max: usize,
     /// Most bytes of submitted rows that are not durable yet; over it a chunk is given back, and once nothing can be
     /// written any more it is an error.
     pub pending_bytes_max: usize,
 }
 
 impl StoreOptions {
-    /// A redb store with the default bounds: 64 MiB of pages, 64 MiB of blocks, 256 MiB pending.
+    /// A redb store with the default bounds: 64 MiB of pages, 64 MiB of blocks, 64 MiB of bloom
+    /// filters, 256 MiB pending.
     pub fn redb(files: Arc<dyn FileLayer>, file: impl Into<PathBuf>) -> Self {
         Self::new(files, StoreBackend::Redb { file: file.into() })
     }
@@ -58,6 +62,7 @@ impl StoreOptions {
             backend,
             page_cache_bytes: 64 << 20,
             block_cache_bytes: 64 << 20,
+            guide_bytes_max: 64 << 20,
             pending_bytes_max: 256 << 20,
         }
     }

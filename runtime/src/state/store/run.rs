@@ -1,6 +1,6 @@
 //! One run as the store holds it: in memory until it is durable, then read piece by piece through the cache.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use super::cache::Cache;
@@ -8,12 +8,21 @@ use super::refs::{RunId, RunRef};
 use super::storage::{RunEnd, RunStorage, RunWrite};
 use crate::error::{Error, Result};
 use crate::id::CheckpointId;
-use crate::state::run::{Block, Chunk, Guide, Pieces, RunHeader};
+use crate::state::run::{Block, Chunk, Guide, Pieces, Place, RunHeader};
 
 /// What all runs of a store share.
 pub(super) struct Shelf {
     pub(super) storage: Box<dyn RunStorage>,
     pub(super) cache: Cache<Cached>,
+    /// Bytes of guides that may yet be kept beside the cache, where a look-up reaches them without a lock.
+    pub(super) guide_bytes_left: AtomicUsize,
+}
+
+impl Shelf {
+    fn reserve(&self, bytes: usize) -> bool {
+        let take = |left: usize| left.checked_sub(bytes);
+        self.guide_bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
 }
 
 /// What the cache holds: cheap to clone.
@@ -38,6 +47,23 @@ pub(super) struct Run {
     /// `None` where all is read from the storage.
     parts: RwLock<Option<Arc<Vec<Part>>>>,
     durable: AtomicBool,
+    /// `parts` is `None` for good.
+    is_released: AtomicBool,
+    kept: OnceLock<KeptGuides>,
+}
+
+/// By group, as far as they were asked for and the budget allowed it.
+struct KeptGuides {
+    groups: Vec<OnceLock<Arc<Vec<Arc<Guide>>>>>,
+    bytes: AtomicUsize,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Some(kept) = self.kept.get() {
+            self.shelf.guide_bytes_left.fetch_add(kept.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
 }
 
 /// What becomes of a run's memory once it is durable.
@@ -71,6 +97,8 @@ impl Run {
             reference,
             parts: RwLock::new(None),
             durable: AtomicBool::new(true),
+            is_released: AtomicBool::new(true),
+            kept: OnceLock::new(),
         })
     }
 
@@ -95,6 +123,7 @@ impl Run {
         self.durable.store(true, Ordering::Release);
         if residence == Residence::Storage {
             *self.parts.write().expect("I70: no panic while the parts of a run are held") = None;
+            self.is_released.store(true, Ordering::Release);
         }
     }
 
@@ -119,6 +148,9 @@ impl Run {
     }
 
     fn parts(&self) -> Option<Arc<Vec<Part>>> {
+        if self.is_released.load(Ordering::Acquire) {
+            return None;
+        }
         self.parts.read().expect("I70: no panic while the parts of a run are held").clone()
     }
 
@@ -149,13 +181,34 @@ impl Run {
         }
         let guides = Arc::new(guides);
         let weight = bytes.len() + 256;
-        self.shelf.cache.insert(
-            self.id,
-            GUIDES | u64::from(group),
-            Cached::Guides(Arc::clone(&guides)),
-            weight,
-        );
+        let kept = self.kept(header).groups.get(group as usize).filter(|_| self.shelf.reserve(weight));
+        match kept {
+            Some(kept) if kept.set(Arc::clone(&guides)).is_ok() => {
+                self.kept(header).bytes.fetch_add(weight, Ordering::Relaxed);
+            }
+            // Somebody else was first.
+            Some(_) => _ = self.shelf.guide_bytes_left.fetch_add(weight, Ordering::Relaxed),
+            None => {
+                let piece = GUIDES | u64::from(group);
+                self.shelf.cache.insert(self.id, piece, Cached::Guides(Arc::clone(&guides)), weight);
+            }
+        }
         Ok(guides)
+    }
+
+    fn kept(&self, header: &RunHeader) -> &KeptGuides {
+        self.kept.get_or_init(|| {
+            let groups = header.chunks.last().map_or(0, |last| last.guide_group as usize + 1);
+            let groups = (0..groups).map(|_| OnceLock::new()).collect();
+            KeptGuides { groups, bytes: AtomicUsize::new(0) }
+        })
+    }
+
+    /// The guide of a chunk where it is kept beside the cache.
+    fn kept_guide(&self, header: &RunHeader, chunk: usize) -> Option<&Arc<Guide>> {
+        let group = header.chunks.get(chunk)?.guide_group;
+        let guides = self.kept.get()?.groups.get(group as usize)?.get()?;
+        guides.get(chunk - header.first_of_group(chunk))
     }
 }
 
@@ -173,13 +226,27 @@ impl Pieces for Run {
             return Ok(Arc::clone(parts[chunk].guide()));
         }
         let header = self.header()?;
+        if let Some(guide) = self.kept_guide(header, chunk) {
+            return Ok(Arc::clone(guide));
+        }
         let group = header.chunks[chunk].guide_group;
         let guides = match self.shelf.cache.get(self.id, GUIDES | u64::from(group)) {
             Some(Cached::Guides(guides)) => guides,
             _ => self.load_guides(group, header)?,
         };
-        let first = header.chunks.partition_point(|fence| fence.guide_group < group);
-        guides.get(chunk - first).cloned().ok_or_else(|| self.damaged("a guide is missing".to_owned()))
+        guides
+            .get(chunk - header.first_of_group(chunk))
+            .cloned()
+            .ok_or_else(|| self.damaged("a guide is missing".to_owned()))
+    }
+
+    fn may_contain(&self, chunk: usize, place: Place) -> Result<bool> {
+        if self.is_released.load(Ordering::Acquire)
+            && let Some(guide) = self.kept_guide(self.header()?, chunk)
+        {
+            return Ok(guide.may_contain(place.0, place.1));
+        }
+        Ok(self.guide(chunk)?.may_contain(place.0, place.1))
     }
 
     fn block(&self, chunk: usize, block: usize, guide: &Guide) -> Result<Block> {
@@ -296,6 +363,8 @@ impl OpenRun {
             reference,
             parts: RwLock::new(Some(Arc::new(self.parts))),
             durable: AtomicBool::new(false),
+            is_released: AtomicBool::new(false),
+            kept: OnceLock::new(),
         })
     }
 }

@@ -27,11 +27,20 @@ pub(super) struct Inner {
     pub(super) state: State,
     pub(super) life: Life,
     pub(super) spill: Spill,
-    /// The writer is committing: room will come.
-    pub(super) is_writing: bool,
-    pub(super) is_idle: bool,
+    pub(super) writer: Doing,
     /// Something may have become garbage.
     pub(super) needs_sweep: bool,
+}
+
+/// What the writer is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// Nothing, and nothing is to be done.
+    Nothing,
+    /// A commit, after which there will be room.
+    Writing,
+    /// Something else, or it is about to look.
+    Something,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +61,15 @@ pub(super) enum Spill {
     Failed(String),
 }
 
+impl Inner {
+    /// The writer has not seen this state yet.
+    fn note_work(&mut self) {
+        if self.writer == Doing::Nothing {
+            self.writer = Doing::Something;
+        }
+    }
+}
+
 impl Shared {
     pub(super) fn new(
         shelf: Arc<Shelf>,
@@ -64,8 +82,7 @@ impl Shared {
             state,
             life: Life::Running,
             spill: Spill::No,
-            is_writing: false,
-            is_idle: false,
+            writer: Doing::Something,
             needs_sweep: true,
         };
         let (wake, idle) = (Condvar::new(), Condvar::new());
@@ -80,7 +97,7 @@ impl Shared {
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Inner) -> R) -> R {
         let mut inner = self.lock();
         let result = change(&mut inner);
-        inner.is_idle = false;
+        inner.note_work();
         self.wake.notify_one();
         result
     }
@@ -95,14 +112,14 @@ impl Shared {
 
     /// Waits until the writer is told of something.
     pub(super) fn sleep<'a>(&self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
-        inner.is_idle = true;
+        inner.writer = Doing::Nothing;
         self.idle.notify_all();
         self.wake.wait(inner).expect("I70: no panic while the store's state is held")
     }
 
     pub(super) fn wait_idle(&self) {
         let mut inner = self.lock();
-        while !inner.is_idle && inner.life == Life::Running {
+        while inner.writer != Doing::Nothing && inner.life == Life::Running {
             inner = self.idle.wait(inner).expect("I70: no panic while the store's state is held");
         }
     }
@@ -132,7 +149,7 @@ impl Shared {
             Ok(()) => Ok(()),
             Err(Refused::Failed(error)) => Err(SubmitError::Failed(error)),
             Err(Refused::Full(chunk)) => {
-                inner.is_idle = false;
+                inner.note_work();
                 self.wake.notify_one();
                 Err(SubmitError::Full(chunk.into_bytes()))
             }
@@ -144,7 +161,7 @@ impl Shared {
         if pending == 0 || pending + bytes <= self.pending_bytes_max {
             return Ok(Room::Free);
         }
-        if inner.is_writing || inner.state.has_commit() {
+        if inner.writer == Doing::Writing || inner.state.has_commit() {
             return Ok(Room::None);
         }
         if let Spill::Failed(problem) = &inner.spill {

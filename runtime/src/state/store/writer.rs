@@ -7,7 +7,7 @@ use super::core::{CommitPlan, Sealed};
 use super::fold::{Below, FOLD_BYTES_MAX, Fold, FoldPlan, FoldProgress};
 use super::refs::RunId;
 use super::run::{OpenRun, Residence, Run};
-use super::shared::{Life, Shared, Spill};
+use super::shared::{Doing, Life, Shared, Spill};
 use super::storage::{Batch, RunWrite};
 use crate::error::{Error, Result};
 
@@ -61,14 +61,14 @@ impl Writer<'_> {
                 return Work::Stop;
             }
             if let Some(plan) = inner.state.next_commit() {
-                inner.is_writing = true;
+                inner.writer = Doing::Writing;
                 return Work::Commit(plan);
             }
             if inner.spill == Spill::Wanted {
                 let ended = inner.state.pending_runs();
                 let mut runs: Vec<RunWrite> = ended.iter().filter_map(|run| run.to_write()).collect();
                 runs.extend(inner.state.open_runs().map(|open| open.to_spill()));
-                inner.is_writing = true;
+                inner.writer = Doing::Writing;
                 return Work::Spill(runs);
             }
             if inner.needs_sweep {
@@ -105,7 +105,7 @@ impl Writer<'_> {
         }
         let shared = self.shared;
         let (report, waiting) = shared.change(|inner| {
-            inner.is_writing = false;
+            inner.writer = Doing::Something;
             inner.needs_sweep = true;
             match outcome {
                 Ok(()) => {
@@ -195,7 +195,7 @@ impl Writer<'_> {
         }
         let ended = self.shared.lock().state.pending_runs();
         let waiting = self.shared.change(|inner| {
-            inner.is_writing = false;
+            inner.writer = Doing::Something;
             match &outcome {
                 Ok(()) => {
                     inner.spill = Spill::No;
