@@ -77,7 +77,8 @@ impl FaultyFiles {
     }
 
     /// Loses power and starts again: what was not synced is kept, lost or torn by chance of the seed, open handles
-    /// are dead and locks are free.
+    /// are dead and locks are free. Threads that used the disk must have ended: stop them with
+    /// [`crash_at`](Self::crash_at) first.
     pub fn crash(&self, seed: u64) {
         let mut machine = self.machine();
         machine.disk.lose_power(seed);

@@ -519,7 +519,6 @@ impl State {
         for run in runs {
             self.stored.remove(run);
         }
-        self.status.removed_runs += runs.len() as u64;
     }
 
     pub(super) fn status(&self) -> StoreStatus {

@@ -75,6 +75,8 @@ impl Writer<'_> {
                 let mut garbage = inner.state.garbage(&self.busy());
                 inner.needs_sweep = garbage.len() > SWEEP_MAX;
                 garbage.truncate(SWEEP_MAX);
+                // From here on no lease can take them up again.
+                inner.state.removed(&garbage);
                 if !garbage.is_empty() {
                     return Work::Sweep(garbage);
                 }
@@ -214,7 +216,7 @@ impl Writer<'_> {
 
     fn sweep(&self, runs: &[RunId]) {
         match self.shared.shelf.storage.remove(runs) {
-            Ok(()) => self.shared.change(|inner| inner.state.removed(runs)),
+            Ok(()) => self.shared.change(|inner| inner.state.status.removed_runs += runs.len() as u64),
             Err(error) => {
                 tracing::warn!(%error, "state that is no longer needed can't be removed now");
                 self.recover();

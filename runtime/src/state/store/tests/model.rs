@@ -55,7 +55,8 @@ struct Published {
 struct World {
     files: FaultyFiles,
     kind: Kind,
-    opened: Opened,
+    /// `None` only while the machine is off.
+    running: Option<Opened>,
     lease: Arc<dyn StateLease>,
     attempt: u64,
     next: u64,
@@ -68,7 +69,17 @@ impl World {
         let files = FaultyFiles::new();
         let opened = open(&files, kind, &[])?;
         let lease = opened.store.lease(request(1, 0))?;
-        Ok(Self { files, kind, opened, lease, attempt: 1, next: 1, rows: Rows::new(), published: Vec::new() })
+        let running = Some(opened);
+        Ok(Self {
+            files,
+            kind,
+            running,
+            lease,
+            attempt: 1,
+            next: 1,
+            rows: Rows::new(),
+            published: Vec::new(),
+        })
     }
 
     fn perform(&mut self, step: &Step) -> Result<(), TestCaseError> {
@@ -106,7 +117,7 @@ impl World {
             })
             .collect();
         apply(&mut self.rows, &delta);
-        let store = &self.opened.store;
+        let Opened { store, events } = self.running.as_ref().expect("the machine is on");
         store.begin(CheckpointId(id), vec![subtask(0)]);
         if fate == Fate::AbortedBefore {
             store.abort(CheckpointId(id));
@@ -120,9 +131,9 @@ impl World {
         self.files.heal();
         if fate == Fate::AbortedAfter {
             store.abort(CheckpointId(id));
-            self.opened.events.take(id);
+            events.take(id);
         }
-        if let Some(Ok(mut report)) = self.opened.events.take(id) {
+        if let Some(Ok(mut report)) = events.take(id) {
             self.published.push(Published { id, runs: report.remove(0).1, rows: self.rows.clone() });
             store.completed(CheckpointId(id));
             if self.published.len() > 3 {
@@ -138,24 +149,29 @@ impl World {
     fn roll_back(&mut self, which: u8) -> Result<()> {
         let keep = if self.published.is_empty() { 0 } else { usize::from(which) % self.published.len() + 1 };
         // The newer ones are given up, as an operator who goes back would.
+        let store = &self.running.as_ref().expect("the machine is on").store;
         for given_up in self.published.split_off(keep) {
-            self.opened.store.abort(CheckpointId(given_up.id));
+            store.abort(CheckpointId(given_up.id));
         }
         self.attempt += 1;
         let (runs, rows) = self.newest();
-        self.lease = self.opened.store.lease(request(self.attempt, 0).with_restore(runs))?;
+        self.lease = store.lease(request(self.attempt, 0).with_restore(runs))?;
         self.rows = rows;
         Ok(())
     }
 
     fn restart(&mut self, seed: u64) -> Result<()> {
         let (runs, rows) = self.newest();
+        // Power goes while the store may be folding or sweeping; nothing of the old process acts after that.
+        self.files.crash_at(self.files.operations());
+        drop(self.running.take());
         self.files.crash(seed);
         let retained: Vec<_> =
             self.published.iter().map(|kept| (CheckpointId(kept.id), point(&kept.runs))).collect();
-        self.opened = open(&self.files, self.kind, &retained)?;
+        let opened = open(&self.files, self.kind, &retained)?;
         self.attempt += 1;
-        self.lease = self.opened.store.lease(request(self.attempt, 0).with_restore(runs))?;
+        self.lease = opened.store.lease(request(self.attempt, 0).with_restore(runs))?;
+        self.running = Some(opened);
         self.rows = rows;
         Ok(())
     }
