@@ -1,5 +1,7 @@
 //! The keyed table against a map: random changes, freezes, slices, roll-backs, with and without a budget.
 
+mod store;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
