@@ -5,3 +5,4 @@ pub(crate) mod process;
 pub(crate) mod processing;
 pub(crate) mod relay;
 pub(crate) mod stateful;
+mod stateful_flat_map;
