@@ -2,12 +2,14 @@
 
 use tidegate_operators::Dataflow;
 use tidegate_runtime::config::JobConfig;
-use tidegate_supervisor::{Job, JobReport, Result};
+use tidegate_supervisor::{JobReport, Result};
+
+use crate::Job;
 
 /// Runs a dataflow. In the prelude, so that `flow.run()` reads as a method.
 pub trait Execute {
-    /// Runs to the end, blocking. Installs signal handlers: Ctrl-C and SIGTERM make a last checkpoint and stop in order,
-    /// a second one stops at once.
+    /// Runs to the end, blocking. Ctrl-C and SIGTERM make a last checkpoint and stop in order: then the process exits
+    /// with 130 or 143, and a new start goes on from there. A second Ctrl-C stops at once.
     ///
     /// # Errors
     /// The graph or a setting is wrong, the state directory is another run's, or the job failed: the cause chain says
@@ -17,6 +19,20 @@ pub trait Execute {
     /// Starts the job and returns a handle to it. Works inside and outside an async runtime and installs no signal
     /// handlers.
     ///
+    /// ```
+    /// use tidegate::prelude::*;
+    /// let directory = tempfile::tempdir()?;
+    /// let flow = Dataflow::new("squares");
+    /// let (sink, squares) = collect();
+    /// flow.source("numbers", collection(vec![1_u64, 2, 3])).map(|n| n * n).sink("squares", sink);
+    /// let job = flow.with_config(JobConfig::new().state_dir(directory.path())).launch()?;
+    /// job.wait()?;
+    /// let mut squares = squares.take();
+    /// squares.sort();
+    /// assert_eq!(squares, [1, 4, 9]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// The graph or a setting is wrong, or the state directory is another run's.
     fn launch(self) -> Result<Job>;
@@ -24,7 +40,13 @@ pub trait Execute {
 
 impl Execute for Dataflow {
     fn run(self) -> Result<JobReport> {
-        tidegate_supervisor::run_to_end(self.launch()?)
+        let job = self.launch()?;
+        let report = job.wait_with_signals()?;
+        drop(job);
+        if report.signal.is_some() && report.exit_code() != 0 {
+            std::process::exit(report.exit_code());
+        }
+        Ok(report)
     }
 
     fn launch(self) -> Result<Job> {
@@ -33,18 +55,7 @@ impl Execute for Dataflow {
             Some(config) => config,
             None => JobConfig::from_env()?,
         };
-        let job = tidegate_supervisor::launch(&graph, config)?;
-        #[cfg(feature = "console")]
-        serve(&job);
-        Ok(job)
-    }
-}
-
-/// Serves the job's control endpoint for as long as its handle lives. A job that can't be looked at runs all the same.
-#[cfg(feature = "console")]
-fn serve(job: &Job) {
-    match tidegate_console::serve(std::sync::Arc::new(job.observer()), job.state_dir()) {
-        Ok(endpoint) => job.keep(endpoint),
-        Err(error) => tracing::warn!(%error, "the job can't be looked at by the tidegate command"),
+        let endpoint = config.endpoint;
+        Ok(Job::serve(tidegate_supervisor::launch(&graph, config)?, endpoint))
     }
 }

@@ -1,14 +1,16 @@
 #![doc = include_str!("../README.md")]
 
 mod execute;
+mod job;
 pub mod prelude;
 
 pub use execute::Execute;
+pub use job::Job;
 pub use tidegate_connectors as connectors;
 pub use tidegate_operators as operators;
 pub use tidegate_runtime as runtime;
 pub use tidegate_supervisor as supervisor;
-pub use tidegate_supervisor::{Error, Result};
+pub use tidegate_supervisor::{Error, Result, testing};
 
 /// What generated code refers to.
 #[doc(hidden)]

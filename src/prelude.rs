@@ -1,12 +1,13 @@
 //! All that a pipeline's program needs: `use tidegate::prelude::*`.
 
-pub use crate::Execute;
+pub use crate::{Execute, Job};
 pub use tidegate_connectors::{
     Collected, OnBadRecord, collect, collection, csv, discard, files, generate, json_lines, lines,
 };
 pub use tidegate_derive::States;
 pub use tidegate_operators::{
-    Dataflow, Found, KeyedStream, Pattern, Stream, Timed, Untimed, WatermarkGenerator, WatermarkStrategy,
+    Dataflow, Found, KeyedStream, Pattern, Session, Sliding, Stream, Timed, Tumbling, Untimed,
+    WatermarkGenerator, WatermarkStrategy, Window, WindowedStream,
 };
 pub use tidegate_runtime::config::{
     AfterLastRecord, CheckpointConfig, Endpoint, JobConfig, RestartPolicy, StateBackend,
@@ -17,4 +18,4 @@ pub use tidegate_runtime::state::{
     Aggregate, AggregatingState, ListState, MapState, Reduce, ReducingState, States, ValueState,
 };
 pub use tidegate_runtime::time::{Timestamp, hours, millis, minutes, seconds};
-pub use tidegate_supervisor::{Job, JobReport, JobState, StopMode};
+pub use tidegate_supervisor::{JobReport, JobState, StopMode};
