@@ -1,10 +1,11 @@
 //! `run` and `launch`: from a graph in the program's hands to a job that runs.
 
-use tidegate_operators::Dataflow;
-use tidegate_runtime::config::JobConfig;
-use tidegate_supervisor::{JobReport, Result};
+#[cfg(feature = "console")]
+use std::sync::Arc;
 
-use crate::Job;
+use tidegate_operators::Dataflow;
+use tidegate_runtime::config::{Endpoint, JobConfig};
+use tidegate_supervisor::{Job, JobReport, Result};
 
 /// Runs a dataflow. In the prelude, so that `flow.run()` reads as a method.
 pub trait Execute {
@@ -40,13 +41,7 @@ pub trait Execute {
 
 impl Execute for Dataflow {
     fn run(self) -> Result<JobReport> {
-        let job = self.launch()?;
-        let report = job.wait_with_signals()?;
-        drop(job);
-        if report.signal.is_some() && report.exit_code() != 0 {
-            std::process::exit(report.exit_code());
-        }
-        Ok(report)
+        tidegate_supervisor::run_to_end(self.launch()?)
     }
 
     fn launch(self) -> Result<Job> {
@@ -56,6 +51,23 @@ impl Execute for Dataflow {
             None => JobConfig::from_env()?,
         };
         let endpoint = config.endpoint;
-        Ok(Job::serve(tidegate_supervisor::launch(&graph, config)?, endpoint))
+        let job = tidegate_supervisor::launch(&graph, config)?;
+        if endpoint == Endpoint::Loopback {
+            serve(&job);
+        }
+        Ok(job)
     }
 }
+
+/// Serves the control endpoint for as long as the job's handle lives. A job that can't be looked at still runs: that is
+/// a warning.
+#[cfg(feature = "console")]
+fn serve(job: &Job) {
+    match tidegate_console::serve(Arc::new(job.observer()), job.state_dir()) {
+        Ok(endpoint) => job.keep(endpoint),
+        Err(error) => tracing::warn!(%error, "the control endpoint is not served"),
+    }
+}
+
+#[cfg(not(feature = "console"))]
+fn serve(_: &Job) {}

@@ -1,16 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod execute;
-mod job;
 pub mod prelude;
 
 pub use execute::Execute;
-pub use job::Job;
 pub use tidegate_connectors as connectors;
 pub use tidegate_operators as operators;
 pub use tidegate_runtime as runtime;
 pub use tidegate_supervisor as supervisor;
-pub use tidegate_supervisor::{Error, Result, testing};
+pub use tidegate_supervisor::{Error, Job, Result, testing};
 
 /// What generated code refers to.
 #[doc(hidden)]

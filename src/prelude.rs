@@ -1,6 +1,6 @@
 //! All that a pipeline's program needs: `use tidegate::prelude::*`.
 
-pub use crate::{Execute, Job};
+pub use crate::Execute;
 pub use tidegate_connectors::{
     Collected, OnBadRecord, collect, collection, csv, discard, files, generate, json_lines, lines,
 };
@@ -18,4 +18,4 @@ pub use tidegate_runtime::state::{
     Aggregate, AggregatingState, ListState, MapState, Reduce, ReducingState, States, ValueState,
 };
 pub use tidegate_runtime::time::{Timestamp, hours, millis, minutes, seconds};
-pub use tidegate_supervisor::{JobReport, JobState, StopMode};
+pub use tidegate_supervisor::{Job, JobReport, JobState, StopMode};
