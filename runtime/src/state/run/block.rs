@@ -305,8 +305,8 @@ fn interpolate(len: usize, hash: KeyHash, at: impl Fn(usize) -> KeyHash) -> usiz
         if hash.0 > last {
             return high;
         }
-        let part = u128::from(hash.0 - first) * (high - low - 1) as u128 / u128::from(last - first).max(1);
-        let guess = low + (part as usize).min(high - low - 1);
+        let part = (hash.0 - first) as f64 / (last - first).max(1) as f64;
+        let guess = low + ((part * (high - low - 1) as f64) as usize).min(high - low - 1);
         // The error of a guess over uniform hashes is about the root of the length.
         let error = ((high - low) as f64).sqrt() as usize + 1;
         let (left, right) = (guess.saturating_sub(error).max(low), (guess + error).min(high - 1));
