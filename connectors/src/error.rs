@@ -54,6 +54,14 @@ pub enum Error {
         /// What is in the way, and what to do.
         problem: String,
     },
+    /// A channel can't go on: the program's to mend.
+    #[error("channel of `{operator}`: {problem}")]
+    Channel {
+        /// The source or sink.
+        operator: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A checkpoint's output could not be made durable: the environment's; the attempt begins again.
     #[error("output could not be made durable: {problem}")]
     NotDurable {

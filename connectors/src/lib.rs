@@ -3,11 +3,13 @@
 //! | what | source | sink |
 //! |---|---|---|
 //! | memory | [`collection`] | [`collect`], [`discard`] |
+//! | channels | [`channel`] | [`channel_sink`] |
 //! | generated | [`generate`] | |
 //! | files | [`files`] | [`json_lines`], [`csv`], [`lines`] |
 
 pub mod files;
 
+mod channel;
 mod collect;
 mod collection;
 mod discard;
@@ -20,6 +22,10 @@ mod uncommitted;
 #[cfg(test)]
 mod drive;
 
+pub use channel::{
+    ChannelReader, ChannelReceiver, ChannelSender, ChannelSink, ChannelSource, ChannelSplit, ChannelWriter,
+    SendError, TrySendError, channel, channel_sink,
+};
 pub use collect::{CollectSink, CollectWriter, Collected, collect};
 pub use collection::{Collection, CollectionReader, collection};
 pub use discard::{Discard, DiscardWriter, Discarded, discard, discard_with};
