@@ -1,6 +1,7 @@
 //! Handles that cast to an actor and count what lies in its mailbox.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ractor::ActorRef;
 
@@ -28,6 +29,15 @@ impl<M: ractor::Message> Post<M> {
         if self.actor.send_message(message).is_ok() {
             self.entry.posted();
         }
+    }
+
+    /// Casts after a while; only on the control runtime, which ends the wait with itself.
+    pub(crate) fn cast_after(&self, after: Duration, message: impl FnOnce() -> M + Send + 'static) {
+        let post = self.clone();
+        drop(tokio::runtime::Handle::current().spawn(async move {
+            tokio::time::sleep(after).await;
+            post.cast(message());
+        }));
     }
 
     pub(crate) fn actor(&self) -> &ActorRef<M> {
@@ -60,13 +70,6 @@ impl<M: ractor::Message> Slot<M> {
     pub(crate) fn tell(&self, message: M) {
         if let Some(post) = self.get() {
             post.cast(message);
-        }
-    }
-
-    /// A message was taken out of the mailbox.
-    pub(crate) fn taken(&self) {
-        if let Some(post) = &*lock(&self.0) {
-            post.entry.taken();
         }
     }
 }

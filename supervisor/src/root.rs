@@ -137,7 +137,7 @@ impl RootActor {
         predecessor: Option<Origin>,
     ) -> Result<ActorRef<WorkerMessage>, SpawnErr> {
         let entry = self.job.directory.entry("worker-0", ActorKind::Worker, &self.entry.path);
-        let actor = WorkerActor { shared: Arc::clone(&self.worker) };
+        let actor = WorkerActor { shared: Arc::clone(&self.worker), entry: Arc::clone(&entry) };
         let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, predecessor, myself.get_cell())?;
         entry.bind(actor.get_cell());
         self.worker.post.set(Post::new(actor.clone(), entry));
@@ -150,7 +150,7 @@ impl RootActor {
     ) -> Result<ActorRef<crate::job::JobMessage>, SpawnErr> {
         let entry = self.job.directory.entry("job", ActorKind::Job, &self.entry.path);
         let root = Post::new(myself.clone(), Arc::clone(&self.entry));
-        let actor = JobActor { shared: Arc::clone(&self.job), root };
+        let actor = JobActor { shared: Arc::clone(&self.job), entry: Arc::clone(&entry), root };
         let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
         entry.bind(actor.get_cell());
         self.job.post.set(Post::new(actor.clone(), entry));

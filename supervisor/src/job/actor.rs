@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime, SpawnErr, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tidegate_runtime::checkpoint::coordinator::CoordinatorEvent;
 use tidegate_runtime::checkpoint::manifest::{CheckpointKind, Manifest};
 use tidegate_runtime::checkpoint::restart::{RestartDecision, RestartTracker};
@@ -12,16 +12,15 @@ use tidegate_runtime::error::Failure;
 use tidegate_runtime::graph::NodeKind;
 use tidegate_runtime::id::{AttemptId, CheckpointId, OperatorId, RegionId};
 
-use super::checkpoints::{CheckpointActor, CheckpointMessage, CheckpointReply, last};
-use super::enumerator::{EnumeratorActor, EnumeratorMessage};
+use super::checkpoints::{CheckpointMessage, CheckpointReply, last};
+use super::enumerator::EnumeratorMessage;
 use super::lifecycle::{JobEnd, LifeAction, Lifecycle, StopMode};
-use super::region::{RegionActor, RegionMessage};
+use super::region::RegionMessage;
 use super::shared::JobShared;
-use crate::directory::lock;
+use crate::directory::{Entry, lock};
 use crate::message::{DeployMode, Origin, WorkerCommand, WorkerReport};
 use crate::post::Post;
 use crate::root::RootMessage;
-use crate::topology::ActorKind;
 
 /// What the job's actor is told.
 pub(crate) enum JobMessage {
@@ -36,7 +35,7 @@ pub(crate) enum JobMessage {
     /// By a region: it wants to know what to restore from.
     AskRestorePoint(RegionId),
     /// By a region: it deploys an attempt.
-    Starting { region: RegionId, attempt: AttemptId, mode: DeployMode, from: Option<Arc<Manifest>> },
+    Starting(Starting),
     /// By the coordinator: a region may read the latest checkpoint.
     RestorePoint(RegionId),
     /// By the coordinator: published.
@@ -53,9 +52,19 @@ pub(crate) enum JobMessage {
     Stop,
 }
 
+/// An attempt that a region deploys.
+pub(crate) struct Starting {
+    pub(crate) region: RegionId,
+    pub(crate) attempt: AttemptId,
+    pub(crate) mode: DeployMode,
+    /// The checkpoint that it restores.
+    pub(crate) from: Option<Arc<Manifest>>,
+}
+
 /// The actor.
 pub(crate) struct JobActor {
     pub(crate) shared: Arc<JobShared>,
+    pub(crate) entry: Arc<Entry>,
     pub(crate) root: Post<RootMessage>,
 }
 
@@ -63,9 +72,9 @@ pub(crate) struct JobActor {
 pub(crate) struct JobActorState {
     life: Lifecycle,
     policy: RestartTracker,
-    checkpoints: Post<CheckpointMessage>,
-    regions: BTreeMap<RegionId, Post<RegionMessage>>,
-    enumerators: BTreeMap<OperatorId, Post<EnumeratorMessage>>,
+    pub(super) checkpoints: Post<CheckpointMessage>,
+    pub(super) regions: BTreeMap<RegionId, Post<RegionMessage>>,
+    pub(super) enumerators: BTreeMap<OperatorId, Post<EnumeratorMessage>>,
 }
 
 impl Actor for JobActor {
@@ -117,7 +126,7 @@ impl Actor for JobActor {
         message: JobMessage,
         state: &mut JobActorState,
     ) -> Result<(), ActorProcessingErr> {
-        self.shared.post.taken();
+        self.entry.taken();
         self.on_message(message, state);
         *lock(&self.shared.state) = state.life.state();
         self.shared.has_input.store(state.life.has_input(), Ordering::Release);
@@ -162,9 +171,7 @@ impl JobActor {
                 let mode = if is_last { DeployMode::CommitOnly } else { DeployMode::Run };
                 tell_region(state, region, RegionMessage::RestorePoint(mode));
             }
-            JobMessage::Starting { region, attempt, mode, from } => {
-                self.on_starting(region, attempt, mode, from, state);
-            }
+            JobMessage::Starting(starting) => self.on_starting(starting, state),
             JobMessage::CheckpointCompleted { checkpoint, kind } => {
                 state.policy.on_checkpoint();
                 let actions = state.life.on_completed(checkpoint, kind);
@@ -228,14 +235,8 @@ impl JobActor {
         }
     }
 
-    fn on_starting(
-        &self,
-        region: RegionId,
-        attempt: AttemptId,
-        mode: DeployMode,
-        from: Option<Arc<Manifest>>,
-        state: &mut JobActorState,
-    ) {
+    fn on_starting(&self, starting: Starting, state: &mut JobActorState) {
+        let Starting { region, attempt, mode, from } = starting;
         if state.life.on_starting(region, attempt).is_some() {
             self.shared.counters.restarts.add(1);
         }
@@ -284,74 +285,10 @@ impl JobActor {
             }
         }
     }
-
-    fn replace(
-        &self,
-        myself: &ActorRef<JobMessage>,
-        who: ractor::ActorId,
-        state: &mut JobActorState,
-    ) -> Result<(), SpawnErr> {
-        if state.checkpoints.actor().get_id() == who {
-            state.checkpoints = self.spawn_checkpoints(myself)?;
-        }
-        if let Some(region) = find(&state.regions, who) {
-            let post = self.spawn_region(myself, region)?;
-            state.regions.insert(region, post);
-        }
-        if let Some(operator) = find(&state.enumerators, who) {
-            let post = self.spawn_enumerator(myself, operator)?;
-            let before = state.enumerators.insert(operator, post);
-            // What it had assigned is known only to the readers: the region starts again from the checkpoint.
-            let is_asked = before.is_some_and(|post| post.entry().was_kill_asked());
-            let origin = if is_asked { Origin::Asked } else { Origin::Failure };
-            let region = self.shared.plan.vertex(operator).region;
-            let failure =
-                Failure::new(self.shared.plan.vertex(operator).name.clone(), 0, "its enumerator ended");
-            tell_region(state, region, RegionMessage::Failed { attempt: None, failure, origin });
-        }
-        Ok(())
-    }
-
-    fn spawn_checkpoints(&self, myself: &ActorRef<JobMessage>) -> Result<Post<CheckpointMessage>, SpawnErr> {
-        let entry = self.shared.directory.entry("checkpoints", ActorKind::Checkpoints, "job");
-        let actor = CheckpointActor { shared: Arc::clone(&self.shared), entry: Arc::clone(&entry) };
-        let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
-        entry.bind(actor.get_cell());
-        Ok(Post::new(actor, entry))
-    }
-
-    fn spawn_region(
-        &self,
-        myself: &ActorRef<JobMessage>,
-        region: RegionId,
-    ) -> Result<Post<RegionMessage>, SpawnErr> {
-        let entry = self.shared.directory.entry(&format!("region-{}", region.0), ActorKind::Region, "job");
-        let actor = RegionActor { shared: Arc::clone(&self.shared), region, entry: Arc::clone(&entry) };
-        let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
-        entry.bind(actor.get_cell());
-        Ok(Post::new(actor, entry))
-    }
-
-    fn spawn_enumerator(
-        &self,
-        myself: &ActorRef<JobMessage>,
-        operator: OperatorId,
-    ) -> Result<Post<EnumeratorMessage>, SpawnErr> {
-        let path = format!("sources/{}", self.shared.plan.vertex(operator).name);
-        let entry = self.shared.directory.entry(&path, ActorKind::Enumerator, "job");
-        let actor = EnumeratorActor { shared: Arc::clone(&self.shared), operator, entry: Arc::clone(&entry) };
-        let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
-        entry.bind(actor.get_cell());
-        Ok(Post::new(actor, entry))
-    }
 }
 
-fn tell_region(state: &JobActorState, region: RegionId, message: RegionMessage) {
+pub(super) fn tell_region(state: &JobActorState, region: RegionId, message: RegionMessage) {
     if let Some(post) = state.regions.get(&region) {
         post.cast(message);
     }
-}
-
-fn find<K: Copy, M: ractor::Message>(posts: &BTreeMap<K, Post<M>>, who: ractor::ActorId) -> Option<K> {
-    posts.iter().find(|(_, post)| post.actor().get_id() == who).map(|(key, _)| *key)
 }

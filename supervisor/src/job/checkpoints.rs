@@ -9,18 +9,18 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidegate_runtime::checkpoint::coordinator::{
     Coordinator, CoordinatorAction, CoordinatorEvent, LastKind, Ticket,
 };
-use tidegate_runtime::checkpoint::manifest::{
-    CheckpointKind, Manifest, OperatorSnapshot, PlanFingerprint, SubtaskSnapshot,
-};
-use tidegate_runtime::id::{AttemptId, CheckpointId, RegionId, SubtaskId};
+use tidegate_runtime::checkpoint::manifest::{CheckpointKind, Manifest, SubtaskSnapshot};
+use tidegate_runtime::id::{AttemptId, CheckpointId, RegionId};
 use tidegate_runtime::time::Timestamp;
 
 use super::actor::JobMessage;
+use super::cut::Cut;
 use super::shared::JobShared;
 use crate::directory::{Entry, lock};
 use crate::message::WorkerCommand;
+use crate::post::Post;
 use crate::report::CheckpointStatus;
-use crate::source_state::{KnownSplits, encode_known};
+use crate::source_state::KnownSplits;
 
 /// Takes the answer to a request for a checkpoint.
 pub(crate) type CheckpointReply = Box<dyn FnOnce(Result<CheckpointId, String>) + Send>;
@@ -77,7 +77,8 @@ impl Actor for CheckpointActor {
         let last_used = CheckpointId(self.shared.last_checkpoint.load(Ordering::Acquire));
         let core = Coordinator::new(self.shared.config.checkpoint, &regions, last_used);
         // Behind everything that was handed to the thread before: then `latest` is what is on disk (case 14).
-        self.shared.manifest_thread.run(move || drop(myself.send_message(CheckpointMessage::Ready)));
+        let myself = Post::new(myself, Arc::clone(&self.entry));
+        self.shared.manifest_thread.run(move || myself.cast(CheckpointMessage::Ready));
         Ok(CheckpointState {
             core,
             early: Some(Vec::new()),
@@ -96,6 +97,7 @@ impl Actor for CheckpointActor {
         state: &mut CheckpointState,
     ) -> Result<(), ActorProcessingErr> {
         self.entry.taken();
+        let myself = Post::new(myself, Arc::clone(&self.entry));
         match (message, &mut state.early) {
             (CheckpointMessage::Ready, early) => {
                 let early = early.take().unwrap_or_default();
@@ -134,7 +136,7 @@ impl CheckpointActor {
 
     fn on_message(
         &self,
-        myself: &ActorRef<CheckpointMessage>,
+        myself: &Post<CheckpointMessage>,
         message: CheckpointMessage,
         state: &mut CheckpointState,
     ) {
@@ -163,7 +165,7 @@ impl CheckpointActor {
         self.tick_later(myself, now, state);
     }
 
-    fn tick_later(&self, myself: &ActorRef<CheckpointMessage>, now: Timestamp, state: &mut CheckpointState) {
+    fn tick_later(&self, myself: &Post<CheckpointMessage>, now: Timestamp, state: &mut CheckpointState) {
         let Some(wake) = state.core.next_wake() else { return };
         if state.tick_at.is_some_and(|at| at <= wake && at > now) {
             return;
@@ -171,10 +173,10 @@ impl CheckpointActor {
         state.tick_at = Some(wake);
         let wait = u64::try_from(wake.0.saturating_sub(now.0)).unwrap_or(0).max(1);
         let tick = || CheckpointMessage::Event(Event::Tick);
-        drop(myself.send_after(Duration::from_millis(wait), tick));
+        myself.cast_after(Duration::from_millis(wait), tick);
     }
 
-    fn perform(&self, myself: &ActorRef<CheckpointMessage>, action: Action, state: &mut CheckpointState) {
+    fn perform(&self, myself: &Post<CheckpointMessage>, action: Action, state: &mut CheckpointState) {
         let shared = &self.shared;
         match action {
             Action::Trigger { checkpoint, kind, attempts } => {
@@ -188,8 +190,9 @@ impl CheckpointActor {
                 shared.link.command(WorkerCommand::Abort(checkpoint));
             }
             Action::Write { checkpoint, kind, parts } => {
-                let manifest = self.manifest(checkpoint, kind, parts, state);
-                self.write(myself.clone(), manifest);
+                let splits = std::mem::take(&mut state.splits);
+                let cut = Cut { checkpoint, kind, triggered: state.triggered, parts, splits };
+                self.write(myself.clone(), cut.manifest(shared));
             }
             Action::Complete { checkpoint, kind, duration, bytes } => {
                 tracing::debug!(checkpoint = checkpoint.0, ?kind, ?duration, bytes, "checkpoint completed");
@@ -236,45 +239,8 @@ impl CheckpointActor {
         shared.link.command(WorkerCommand::Trigger { checkpoint, attempts });
     }
 
-    fn manifest(
-        &self,
-        checkpoint: CheckpointId,
-        kind: CheckpointKind,
-        parts: BTreeMap<SubtaskId, SubtaskSnapshot>,
-        state: &mut CheckpointState,
-    ) -> Manifest {
-        let shared = &self.shared;
-        let before = shared.latest().map(|manifest| manifest.restore_point().runs).unwrap_or_default();
-        let mut operators: BTreeMap<String, OperatorSnapshot> = BTreeMap::new();
-        // In order of subtask id, so each operator's parts come in order of index.
-        for (subtask, part) in parts {
-            let name = shared.plan.vertex(subtask.operator).name.clone();
-            operators.entry(name).or_default().subtasks.push(part);
-        }
-        let enumerators = std::mem::take(&mut state.splits);
-        let mut manifest = Manifest {
-            checkpoint,
-            lineage: shared.lineage,
-            kind,
-            plan: PlanFingerprint { parts: shared.plan.identity() },
-            attempt: AttemptId(shared.last_attempt.load(Ordering::Acquire)),
-            next_checkpoint: CheckpointId(checkpoint.0 + 1),
-            triggered: state.triggered,
-            completed: shared.clock.now(),
-            written_bytes: 0,
-            state_bytes: 0,
-            operators,
-            enumerators: enumerators.into_iter().map(|(name, splits)| (name, encode_known(splits))).collect(),
-        };
-        let runs = manifest.restore_point().runs;
-        manifest.state_bytes = runs.iter().map(|run| run.bytes).sum();
-        let written = runs.iter().filter(|run| !before.iter().any(|old| old.id == run.id));
-        manifest.written_bytes = written.map(|run| run.bytes).sum();
-        manifest
-    }
-
     /// On the manifest thread: durable writes block.
-    fn write(&self, myself: ActorRef<CheckpointMessage>, manifest: Manifest) {
+    fn write(&self, myself: Post<CheckpointMessage>, manifest: Manifest) {
         let shared = Arc::clone(&self.shared);
         let checkpoint = manifest.checkpoint;
         let back = myself.clone();
@@ -288,11 +254,11 @@ impl CheckpointActor {
                 Err(error) => Err(error.to_string()),
             };
             let event = Event::Written { checkpoint, result };
-            drop(myself.send_message(CheckpointMessage::Event(event)));
+            myself.cast(CheckpointMessage::Event(event));
         });
         if !taken {
             let result = Err("the manifest thread is gone".to_owned());
-            drop(back.send_message(CheckpointMessage::Event(Event::Written { checkpoint, result })));
+            back.cast(CheckpointMessage::Event(Event::Written { checkpoint, result }));
         }
     }
 }

@@ -16,6 +16,7 @@ use super::splits::{Discovery, SplitAction, Splits};
 use crate::directory::{Entry, lock};
 use crate::message::WorkerCommand;
 use crate::panics::catching;
+use crate::post::Post;
 use crate::source_state::{KnownSplits, decode_known, decode_source};
 
 /// What an enumerator is told.
@@ -74,6 +75,7 @@ impl Actor for EnumeratorActor {
         state: &mut EnumeratorState,
     ) -> Result<(), ActorProcessingErr> {
         self.entry.taken();
+        let myself = Post::new(myself, Arc::clone(&self.entry));
         match message {
             EnumeratorMessage::Reset { attempt, from } => {
                 *state = EnumeratorState { attempt: Some(attempt), ..EnumeratorState::default() };
@@ -123,7 +125,7 @@ impl EnumeratorActor {
     /// Asks the source on a thread that may block: `from` is the restored checkpoint at the first look of an attempt.
     fn discover(
         &self,
-        myself: ActorRef<EnumeratorMessage>,
+        myself: Post<EnumeratorMessage>,
         attempt: AttemptId,
         from: Option<Option<Arc<Manifest>>>,
     ) {
@@ -148,13 +150,13 @@ impl EnumeratorActor {
                     ..Failure::new(name, 0, format!("discovery panicked: {}", panicked.message))
                 }),
             };
-            let _ = myself.send_message(EnumeratorMessage::Found { attempt, found });
+            myself.cast(EnumeratorMessage::Found { attempt, found });
         }));
     }
 
     fn on_found(
         &self,
-        myself: &ActorRef<EnumeratorMessage>,
+        myself: &Post<EnumeratorMessage>,
         attempt: AttemptId,
         found: Found,
         state: &mut EnumeratorState,
@@ -170,7 +172,7 @@ impl EnumeratorActor {
         }
         self.perform(attempt, actions, splits);
         if let Some(after) = found.again_after {
-            drop(myself.send_after(after, move || EnumeratorMessage::Again(attempt)));
+            myself.cast_after(after, move || EnumeratorMessage::Again(attempt));
         }
     }
 

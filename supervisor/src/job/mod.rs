@@ -2,9 +2,12 @@
 
 mod actor;
 mod checkpoints;
+mod children;
+mod cut;
 mod enumerator;
 mod lifecycle;
 mod manifests;
+mod outcome;
 mod region;
 mod shared;
 mod splits;
@@ -13,4 +16,5 @@ pub(crate) use actor::{JobActor, JobMessage};
 pub(crate) use lifecycle::JobEnd;
 pub use lifecycle::StopMode;
 pub(crate) use manifests::ManifestThread;
-pub(crate) use shared::{JobShared, Outcome};
+pub(crate) use outcome::Outcome;
+pub(crate) use shared::JobShared;

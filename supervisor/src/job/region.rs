@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tidegate_runtime::checkpoint::manifest::Manifest;
+use tidegate_runtime::checkpoint::manifest::{Manifest, SubtaskSnapshot};
 use tidegate_runtime::error::Failure;
 use tidegate_runtime::id::{AttemptId, RegionId, SubtaskId};
 
-use super::actor::JobMessage;
+use super::actor::{JobMessage, Starting};
 use super::shared::JobShared;
 use crate::directory::Entry;
 use crate::message::{DeployMode, Deployment, Origin, WorkerCommand};
+use crate::post::Post;
 
 /// What a region is told.
 pub(crate) enum RegionMessage {
@@ -93,7 +94,8 @@ impl Actor for RegionActor {
                 *wait = if pause.is_zero() { Wait::Over } else { Wait::UnderWay };
                 let attempt = *next;
                 if !pause.is_zero() {
-                    drop(myself.send_after(pause, move || RegionMessage::WaitOver(attempt)));
+                    let myself = Post::new(myself, Arc::clone(&self.entry));
+                    myself.cast_after(pause, move || RegionMessage::WaitOver(attempt));
                 }
             }
             (RegionMessage::WaitOver(attempt), RegionState::Gathering { next, wait, .. })
@@ -136,15 +138,12 @@ impl RegionActor {
         let parts = from.as_ref().map_or_else(Vec::new, |manifest| self.parts(manifest));
         self.entry.attempt.store(next.0, std::sync::atomic::Ordering::Relaxed);
         // First: enumerators must know the attempt before its readers ask them.
-        self.shared.tell(JobMessage::Starting { region: self.region, attempt: next, mode, from });
+        self.shared.tell(JobMessage::Starting(Starting { region: self.region, attempt: next, mode, from }));
         let deployment = Deployment { region: self.region, attempt: next, mode, checkpoint, parts };
         self.shared.link.command(WorkerCommand::Deploy(deployment));
     }
 
-    fn parts(
-        &self,
-        manifest: &Manifest,
-    ) -> Vec<(SubtaskId, tidegate_runtime::checkpoint::manifest::SubtaskSnapshot)> {
+    fn parts(&self, manifest: &Manifest) -> Vec<(SubtaskId, SubtaskSnapshot)> {
         let plan = &self.shared.plan;
         let part = |subtask: SubtaskId| {
             let operator = manifest.operators.get(&plan.vertex(subtask.operator).name)?;

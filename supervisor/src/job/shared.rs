@@ -3,24 +3,23 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, mpsc};
 
 use tidegate_runtime::checkpoint::manifest::Manifest;
 use tidegate_runtime::config::JobConfig;
 use tidegate_runtime::graph::Plan;
 use tidegate_runtime::id::{AttemptId, CheckpointId, Lineage};
 use tidegate_runtime::time::Clock;
-use tokio::sync::Notify;
 
 use super::actor::JobMessage;
 use super::lifecycle::StopMode;
 use super::manifests::ManifestThread;
+use super::outcome::Outcome;
 use crate::directory::{Directory, lock};
 use crate::error::{Error, Result};
 use crate::message::ControlLink;
 use crate::post::Slot;
-use crate::report::{Counters, History, JobReport, JobTotals, StopSignal};
+use crate::report::{Counters, History, JobTotals, StopSignal};
 use crate::source_state::KnownSplits;
 use crate::storage::ManifestStore;
 use crate::topology::{JobState, Topology};
@@ -162,56 +161,5 @@ impl JobShared {
 
     pub(crate) fn latest(&self) -> Option<Arc<Manifest>> {
         lock(&self.latest).clone()
-    }
-}
-
-/// How the job has ended, for everybody who waits.
-#[derive(Default)]
-pub(crate) struct Outcome {
-    report: Mutex<Option<JobReport>>,
-    ended: Condvar,
-    notify: Notify,
-}
-
-impl Outcome {
-    pub(crate) fn set(&self, report: JobReport) {
-        lock(&self.report).get_or_insert(report);
-        self.ended.notify_all();
-        self.notify.notify_waiters();
-    }
-
-    pub(crate) fn report(&self) -> Option<JobReport> {
-        lock(&self.report).clone()
-    }
-
-    /// Blocks until the job has ended.
-    pub(crate) fn wait(&self) -> JobReport {
-        let mut report = lock(&self.report);
-        loop {
-            if let Some(report) = &*report {
-                return report.clone();
-            }
-            report = self.ended.wait(report).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Blocks until the job has ended, but not longer than this. Returns whether it has.
-    pub(crate) fn wait_for(&self, longest: Duration) -> bool {
-        let report = lock(&self.report);
-        let waited = self.ended.wait_timeout_while(report, longest, |report| report.is_none());
-        waited.unwrap_or_else(PoisonError::into_inner).0.is_some()
-    }
-
-    /// Waits until the job has ended. Cancel-safe.
-    pub(crate) async fn wait_async(&self) -> JobReport {
-        loop {
-            let notified = self.notify.notified();
-            tokio::pin!(notified);
-            notified.as_mut().enable();
-            if let Some(report) = self.report() {
-                return report;
-            }
-            notified.await;
-        }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
 use tidegate_runtime::error::Failure;
@@ -14,15 +13,10 @@ use tokio::sync::oneshot;
 use super::attempt::Attempt;
 use super::deployment::{DeploymentActor, DeploymentMessage, region_failure};
 use super::shared::WorkerShared;
-use crate::directory::lock;
+use crate::directory::{Entry, lock};
 use crate::message::{Deployment, Origin, WorkerCommand, WorkerReport};
 use crate::post::Post;
-use crate::topology::{ActorKind, ActorState};
-
-/// How long a subtask may take to come back before the threads that it runs on are given up.
-const SUBTASK_DEADLINE: Duration = Duration::from_secs(1);
-/// How long a prepare or commit under way may take to come back before the next attempt starts without waiting.
-const THREAD_DEADLINE: Duration = Duration::from_secs(10);
+use crate::topology::ActorKind;
 
 /// What the worker's actor is told.
 pub(crate) enum WorkerMessage {
@@ -45,16 +39,17 @@ pub(crate) enum WorkerMessage {
 /// The actor. What it owns is in `WorkerShared`, across its own restarts.
 pub(crate) struct WorkerActor {
     pub(crate) shared: Arc<WorkerShared>,
+    pub(crate) entry: Arc<Entry>,
 }
 
 /// What was asked and not yet answered.
 #[derive(Default)]
 pub(crate) struct WorkerState {
     /// The first attempt of each region that may run.
-    fences: BTreeMap<RegionId, AttemptId>,
+    pub(super) fences: BTreeMap<RegionId, AttemptId>,
     /// Regions whose job waits for `Gone`.
-    cancelling: BTreeMap<RegionId, AttemptId>,
-    closing: Vec<oneshot::Sender<()>>,
+    pub(super) cancelling: BTreeMap<RegionId, AttemptId>,
+    pub(super) closing: Vec<oneshot::Sender<()>>,
 }
 
 impl Actor for WorkerActor {
@@ -85,6 +80,7 @@ impl Actor for WorkerActor {
         myself: ActorRef<WorkerMessage>,
         _: &mut WorkerState,
     ) -> Result<(), ActorProcessingErr> {
+        let myself = self.post(&myself);
         for attempt in self.shared.all_attempts() {
             self.await_end(&myself, attempt.id);
         }
@@ -97,13 +93,13 @@ impl Actor for WorkerActor {
         message: WorkerMessage,
         state: &mut WorkerState,
     ) -> Result<(), ActorProcessingErr> {
-        self.shared.post.taken();
+        self.entry.taken();
         match message {
             WorkerMessage::Command(command) => self.on_command(&myself, command, state),
             WorkerMessage::AttemptFailed { region, attempt, failure, origin } => {
                 self.shared.report(WorkerReport::Failed { region, attempt, failure, origin });
             }
-            WorkerMessage::AttemptEnding(attempt) => self.await_end(&myself, attempt),
+            WorkerMessage::AttemptEnding(attempt) => self.await_end(&self.post(&myself), attempt),
             WorkerMessage::AttemptGone(attempt) => self.forget(attempt, state),
             WorkerMessage::SubtaskDeadline(attempt) => self.on_subtask_deadline(attempt, state),
             WorkerMessage::ThreadDeadline(attempt) => {
@@ -142,6 +138,10 @@ impl Actor for WorkerActor {
 }
 
 impl WorkerActor {
+    fn post(&self, myself: &ActorRef<WorkerMessage>) -> Post<WorkerMessage> {
+        Post::new(myself.clone(), Arc::clone(&self.entry))
+    }
+
     fn on_command(&self, myself: &ActorRef<WorkerMessage>, command: WorkerCommand, state: &mut WorkerState) {
         match command {
             WorkerCommand::Deploy(deployment) => self.deploy(myself, deployment, state),
@@ -224,64 +224,6 @@ impl WorkerActor {
     fn tell_all(&self, command: &TaskCommand) {
         for attempt in self.shared.all_attempts() {
             attempt.tell(DeploymentMessage::All(command.clone()));
-        }
-    }
-
-    /// Gives an ending attempt its time.
-    fn await_end(&self, myself: &ActorRef<WorkerMessage>, attempt: AttemptId) {
-        let gone = lock(&self.shared.attempts).get(&attempt).is_some_and(|held| held.alive.is_gone());
-        if gone {
-            let _ = myself.send_message(WorkerMessage::AttemptGone(attempt));
-        }
-        let _ = myself.send_after(SUBTASK_DEADLINE, move || WorkerMessage::SubtaskDeadline(attempt));
-        let _ = myself.send_after(THREAD_DEADLINE, move || WorkerMessage::ThreadDeadline(attempt));
-    }
-
-    fn on_subtask_deadline(&self, id: AttemptId, state: &mut WorkerState) {
-        let Some(attempt) = lock(&self.shared.attempts).get(&id).cloned() else { return };
-        if attempt.alive.subtasks() == 0 {
-            return;
-        }
-        let generation = attempt.generation.load(Ordering::Acquire);
-        let hung = attempt.alive.subtasks();
-        tracing::error!(attempt = id.0, hung, "subtasks do not come back: their threads are given up");
-        for other in self.shared.all_attempts() {
-            if other.generation.load(Ordering::Acquire) == generation {
-                let cause = "the threads that it ran on were given up: another region's step hangs";
-                other.fail(region_failure(other.region, cause), Origin::Collateral);
-            }
-        }
-        match self.shared.data.abandon(generation) {
-            Ok(true) => self.shared.counters.abandoned_runtimes.add(1),
-            Ok(false) => {}
-            Err(error) => tracing::error!(%error, "no fresh data runtime"),
-        }
-        self.forget(id, state);
-    }
-
-    /// Nothing of the attempt is left, or nothing that could do harm.
-    fn forget(&self, id: AttemptId, state: &mut WorkerState) {
-        let attempt = lock(&self.shared.attempts).remove(&id);
-        if let Some(attempt) = attempt {
-            attempt.entry.set_state(ActorState::Stopped);
-            if let Some(post) = attempt.deployment.get() {
-                post.actor().stop(None);
-            }
-        }
-        self.answer(state);
-    }
-
-    fn answer(&self, state: &mut WorkerState) {
-        let held = self.shared.all_attempts();
-        state.cancelling.retain(|region, fence| {
-            let is_left = held.iter().any(|attempt| attempt.region == *region && attempt.id < *fence);
-            if !is_left {
-                self.shared.report(WorkerReport::Gone { region: *region, fence: *fence });
-            }
-            is_left
-        });
-        if held.is_empty() {
-            state.closing.drain(..).for_each(|done| drop(done.send(())));
         }
     }
 }

@@ -34,7 +34,7 @@ impl DataPlane {
     /// If the machine refuses threads.
     pub(crate) fn abandon(&self, generation: u64) -> Result<bool> {
         let mut current = lock(&self.current);
-        if !current.as_ref().is_some_and(|(now, _)| *now == generation) {
+        if current.as_ref().is_none_or(|(now, _)| *now != generation) {
             return Ok(false);
         }
         let fresh = build(self.threads)?;

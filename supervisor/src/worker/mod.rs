@@ -5,6 +5,8 @@ mod attempt;
 mod build;
 mod data_plane;
 mod deployment;
+mod ending;
+mod progress;
 mod shared;
 mod snapshots;
 mod subtask;

@@ -69,7 +69,7 @@ impl SubtaskActor {
     }
 
     /// Everything between two awaits.
-    fn on_message(&self, message: SubtaskMessage) -> Result<(), Failure> {
+    fn on_message(&self, message: SubtaskMessage) -> Result<(), Box<Failure>> {
         if self.presence.attempt.is_ended() {
             return Ok(());
         }
@@ -105,7 +105,7 @@ impl SubtaskActor {
         body.status.set_activity(Activity::Failed);
         // Here and not at the attempt's end: user state is dropped on the data runtime.
         let _ = catching(|| drop(held.take()));
-        Err(failure)
+        Err(Box::new(failure))
     }
 
     fn open(&self, body: &mut Body) -> RuntimeResult<()> {
@@ -177,7 +177,7 @@ impl Actor for SubtaskActor {
             }
             Err(failure) => {
                 let text = failure.to_string();
-                self.presence.attempt.fail(failure, Origin::Failure);
+                self.presence.attempt.fail(*failure, Origin::Failure);
                 Err(text.into())
             }
         }

@@ -1,0 +1,85 @@
+//! The actors below the job's: how they are started, and what their deaths mean.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ractor::{ActorId, ActorRef, ActorRuntime, SpawnErr};
+use tidegate_runtime::error::Failure;
+use tidegate_runtime::id::{OperatorId, RegionId};
+
+use super::actor::{JobActor, JobActorState, JobMessage, tell_region};
+use super::checkpoints::{CheckpointActor, CheckpointMessage};
+use super::enumerator::{EnumeratorActor, EnumeratorMessage};
+use super::region::{RegionActor, RegionMessage};
+use crate::message::Origin;
+use crate::post::Post;
+use crate::topology::ActorKind;
+
+impl JobActor {
+    pub(super) fn replace(
+        &self,
+        myself: &ActorRef<JobMessage>,
+        who: ActorId,
+        state: &mut JobActorState,
+    ) -> Result<(), SpawnErr> {
+        if state.checkpoints.actor().get_id() == who {
+            state.checkpoints = self.spawn_checkpoints(myself)?;
+        }
+        if let Some(region) = find(&state.regions, who) {
+            let post = self.spawn_region(myself, region)?;
+            state.regions.insert(region, post);
+        }
+        if let Some(operator) = find(&state.enumerators, who) {
+            let post = self.spawn_enumerator(myself, operator)?;
+            let before = state.enumerators.insert(operator, post);
+            // What it had assigned is known only to the readers: the region starts again from the checkpoint.
+            let is_asked = before.is_some_and(|post| post.entry().was_kill_asked());
+            let origin = if is_asked { Origin::Asked } else { Origin::Failure };
+            let region = self.shared.plan.vertex(operator).region;
+            let failure =
+                Failure::new(self.shared.plan.vertex(operator).name.clone(), 0, "its enumerator ended");
+            tell_region(state, region, RegionMessage::Failed { attempt: None, failure, origin });
+        }
+        Ok(())
+    }
+
+    pub(super) fn spawn_checkpoints(
+        &self,
+        myself: &ActorRef<JobMessage>,
+    ) -> Result<Post<CheckpointMessage>, SpawnErr> {
+        let entry = self.shared.directory.entry("checkpoints", ActorKind::Checkpoints, "job");
+        let actor = CheckpointActor { shared: Arc::clone(&self.shared), entry: Arc::clone(&entry) };
+        let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
+        entry.bind(actor.get_cell());
+        Ok(Post::new(actor, entry))
+    }
+
+    pub(super) fn spawn_region(
+        &self,
+        myself: &ActorRef<JobMessage>,
+        region: RegionId,
+    ) -> Result<Post<RegionMessage>, SpawnErr> {
+        let entry = self.shared.directory.entry(&format!("region-{}", region.0), ActorKind::Region, "job");
+        let actor = RegionActor { shared: Arc::clone(&self.shared), region, entry: Arc::clone(&entry) };
+        let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
+        entry.bind(actor.get_cell());
+        Ok(Post::new(actor, entry))
+    }
+
+    pub(super) fn spawn_enumerator(
+        &self,
+        myself: &ActorRef<JobMessage>,
+        operator: OperatorId,
+    ) -> Result<Post<EnumeratorMessage>, SpawnErr> {
+        let path = format!("sources/{}", self.shared.plan.vertex(operator).name);
+        let entry = self.shared.directory.entry(&path, ActorKind::Enumerator, "job");
+        let actor = EnumeratorActor { shared: Arc::clone(&self.shared), operator, entry: Arc::clone(&entry) };
+        let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
+        entry.bind(actor.get_cell());
+        Ok(Post::new(actor, entry))
+    }
+}
+
+fn find<K: Copy, M: ractor::Message>(posts: &BTreeMap<K, Post<M>>, who: ActorId) -> Option<K> {
+    posts.iter().find(|(_, post)| post.actor().get_id() == who).map(|(key, _)| *key)
+}
