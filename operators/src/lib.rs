@@ -10,9 +10,13 @@ mod dataflow;
 mod event_time;
 mod key;
 mod keyed;
+#[cfg(test)]
+mod laws;
 mod naming;
 mod operator;
 mod pattern;
+#[cfg(test)]
+mod shape_tests;
 mod side_output;
 mod sink;
 mod stage;

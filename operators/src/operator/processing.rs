@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::side_output::SideOutputs;
 
 /// Firings in one call: then the step machine looks at its budget.
-pub(crate) const FIRINGS_MAX: usize = 256;
+pub(crate) const FIRINGS_MAX: usize = 1_024;
 
 /// A call of user code with state and context.
 pub(crate) type UserResult = Result<(), BoxError>;

@@ -229,3 +229,6 @@ impl<T: Record, F: Fn(&T) -> Timestamp + Send + Sync> BatchFunction for EventTim
         self.idleness.as_ref().is_some_and(|idleness| idleness.is_idle)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,3 +155,39 @@ where
         self.failed_at
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_runtime::time::Clock;
+
+    #[test]
+    fn it_stops_in_the_middle_of_one_record_and_watermarks_stay_behind_all_that_it_gives() {
+        let many = |n: usize| Ok(vec![n; n]);
+        let mut stage = FlatMap::<usize, Vec<usize>, _>::new(Arc::new(many), OutputTiming::Timed);
+        let mut batch = Batch { records: vec![2_usize, 2_500, 0, 1], ..Batch::default() };
+        batch.timestamps = [10, 11, 12, 13].map(Timestamp).into();
+        batch.watermarks = [(0, 5), (2, 7), (3, 8), (4, 9)]
+            .map(|(offset, at)| tidegate_runtime::element::WatermarkAt { offset, watermark: Timestamp(at) })
+            .into();
+        stage.accept(ErasedBatch::new(batch));
+        let clock = Clock::manual(Timestamp(0));
+        let mut cx = StepContext { clock: &clock, watermark: Timestamp::MIN };
+        let (mut seen, mut marks, mut batches) = (Vec::new(), Vec::new(), 0);
+        while stage.is_pending() {
+            let (out, _) = stage.run(&mut cx).expect("the function can't fail");
+            let out: Batch<usize> = out.map(ErasedBatch::into_typed).unwrap_or_default();
+            assert!(out.len() <= OUTPUT_RECORDS_MAX);
+            let before = seen.len();
+            marks.extend(out.watermarks.iter().map(|at| (before + at.offset, at.watermark.0)));
+            seen.extend(out.records.into_iter().zip(out.timestamps.iter().map(|at| at.0)));
+            batches += 1;
+        }
+        let mut expected = vec![(2, 10); 2];
+        expected.extend(vec![(2_500, 11); 2_500]);
+        expected.push((1, 13));
+        assert_eq!(seen, expected);
+        assert_eq!(marks, [(0, 5), (2_502, 8), (2_503, 9)]);
+        assert!(batches >= 3);
+    }
+}

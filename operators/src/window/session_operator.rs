@@ -16,6 +16,7 @@ use super::function::WindowFunction;
 use super::session::Sessions;
 use crate::key::KeyFunction;
 use crate::operator::input::{KeyedInput, render_key};
+use crate::operator::processing::FIRINGS_MAX;
 
 const STATE: &str = "sessions";
 
@@ -114,7 +115,7 @@ impl<F: WindowFunction> SessionOperator<F> {
     /// Fires a key's first session, or registers the key again if that has grown.
     fn fire(&mut self, hash: KeyHash, key: F::Key, at: i64) -> Result<()> {
         let table = self.table.as_mut().expect("I9: a task is opened before its first step");
-        if !table.get(hash, &key)?.is_some_and(|sessions| sessions.registered == Some(at)) {
+        if table.get(hash, &key)?.is_none_or(|sessions| sessions.registered != Some(at)) {
             return Ok(());
         }
         let Some(sessions) = table.update(hash, &key)? else { return Ok(()) };
@@ -171,15 +172,18 @@ impl<F: WindowFunction> Operator for SessionOperator<F> {
     }
 
     fn on_watermark(&mut self, watermark: Timestamp, _cx: &mut StepContext<'_>) -> Result<Progress> {
-        while let Some(due) = self.due.pop(watermark.0) {
+        for _ in 0..FIRINGS_MAX {
+            let Some(due) = self.due.pop(watermark.0) else {
+                self.output.push_watermark(watermark);
+                self.late.push_watermark(watermark);
+                return Ok(Progress::Done);
+            };
             self.fire(due.hash, due.key, due.at)?;
             if self.output.is_full() {
-                return Ok(Progress::More);
+                break;
             }
         }
-        self.output.push_watermark(watermark);
-        self.late.push_watermark(watermark);
-        Ok(Progress::Done)
+        Ok(Progress::More)
     }
 
     fn outputs(&self) -> usize {

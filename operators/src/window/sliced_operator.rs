@@ -17,6 +17,7 @@ use super::function::WindowFunction;
 use super::slices::Slices;
 use crate::key::KeyFunction;
 use crate::operator::input::{KeyedInput, render_key};
+use crate::operator::processing::FIRINGS_MAX;
 
 const STATE: &str = "windows";
 
@@ -111,7 +112,7 @@ impl<F: WindowFunction> SlicedOperator<F> {
     fn fire(&mut self, hash: KeyHash, key: F::Key, at: i64) -> Result<()> {
         let table = self.table.as_mut().expect("I9: a task is opened before its first step");
         // An earlier registration stays in the index when the key's next window changes: it finds nothing to do.
-        if !table.get(hash, &key)?.is_some_and(|slices| self.slicing.last_timestamp(slices.next) == at) {
+        if table.get(hash, &key)?.is_none_or(|slices| self.slicing.last_timestamp(slices.next) != at) {
             return Ok(());
         }
         let Some(slices) = table.update(hash, &key)? else { return Ok(()) };
@@ -166,15 +167,18 @@ impl<F: WindowFunction> Operator for SlicedOperator<F> {
     }
 
     fn on_watermark(&mut self, watermark: Timestamp, _cx: &mut StepContext<'_>) -> Result<Progress> {
-        while let Some(due) = self.due.pop(watermark.0) {
+        for _ in 0..FIRINGS_MAX {
+            let Some(due) = self.due.pop(watermark.0) else {
+                self.output.push_watermark(watermark);
+                self.late.push_watermark(watermark);
+                return Ok(Progress::Done);
+            };
             self.fire(due.hash, due.key, due.at)?;
             if self.output.is_full() {
-                return Ok(Progress::More);
+                break;
             }
         }
-        self.output.push_watermark(watermark);
-        self.late.push_watermark(watermark);
-        Ok(Progress::Done)
+        Ok(Progress::More)
     }
 
     fn outputs(&self) -> usize {

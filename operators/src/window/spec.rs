@@ -86,7 +86,8 @@ impl SlidingSize {
 
 /// Windows that end when a key has had no record for a while: a session's end is its last timestamp and the gap.
 ///
-/// Two records that are exactly the gap apart are in one session.
+/// Two records that are exactly the gap apart are in one session, unless the first one's has fired before the second
+/// comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
     gap: Duration,

@@ -1,4 +1,8 @@
-//! What the crate's tests and examples need: a source and a sink in memory.
+//! What the crate's tests and examples need: a source and a sink in memory, and a way to drive one operator by hand.
+
+mod harness;
+
+pub use harness::{Harness, operator_of, stage_of};
 
 use std::marker::PhantomData;
 use std::ops::Range;
