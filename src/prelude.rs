@@ -2,12 +2,13 @@
 
 pub use crate::Execute;
 pub use tidegate_connectors::{
-    Collected, OnBadRecord, collect, collection, csv, discard, files, generate, json_lines, lines,
+    Collected, OnBadRecord, channel, channel_sink, collect, collection, csv, discard, files, generate,
+    json_lines, lines,
 };
 pub use tidegate_derive::States;
 pub use tidegate_operators::{
-    Dataflow, Found, KeyedStream, Pattern, Session, Sliding, Stream, Timed, Tumbling, Untimed,
-    WatermarkGenerator, WatermarkStrategy, Window, WindowedStream,
+    CoProcess, Context, Dataflow, Found, KeyedStream, Pattern, Process, Session, SideOutput, SideOutputs,
+    Sliding, Stream, Timed, Tumbling, Untimed, WatermarkGenerator, WatermarkStrategy, Window, WindowedStream,
 };
 pub use tidegate_runtime::config::{
     AfterLastRecord, CheckpointConfig, Endpoint, JobConfig, RestartPolicy, StateBackend,
