@@ -79,7 +79,7 @@ pub struct SubtaskStatus {
     pub records_in: Figure,
     /// Records emitted on all outputs.
     pub records_out: Figure,
-    /// Batches taken from inputs.
+    /// Batches with records that were taken from inputs.
     pub batches_in: Figure,
     /// Steps made.
     pub steps: Figure,

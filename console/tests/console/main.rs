@@ -1,7 +1,9 @@
-//! The endpoint and the command against a job that is made up, each through the other.
+//! The endpoint and the command, each through the other: against a job that is made up, and against a real one.
 
 mod command;
 mod discovery;
 mod endpoint;
 mod fake;
 mod http;
+mod live;
+mod pipeline;

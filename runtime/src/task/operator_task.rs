@@ -304,7 +304,8 @@ impl OperatorTask {
         self.pace.record_bytes = batch.bytes().checked_div(len).unwrap_or(self.pace.record_bytes);
         self.pace.records += len as u64;
         self.context.status.records_in.add(len as u64);
-        self.context.status.batches_in.add(1);
+        // One with nothing but a watermark says nothing about how full batches are.
+        self.context.status.batches_in.add(u64::from(len > 0));
         let watermarks = batch.watermarks().iter().copied().collect();
         self.operator.accept(self.input.lane_ports[lane.0 as usize], batch);
         self.work = Work::Batch { lane, watermarks, cursor: 0, len };

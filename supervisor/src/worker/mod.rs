@@ -6,6 +6,7 @@ mod build;
 mod data_plane;
 mod deployment;
 mod ending;
+mod give_way;
 mod progress;
 mod shared;
 mod snapshots;

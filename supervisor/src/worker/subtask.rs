@@ -9,6 +9,7 @@ use tidegate_runtime::task::{Park, ParkReason, Restore, StepBudget, StepOutcome,
 
 use super::attempt::{Attempt, SubtaskCell};
 use super::deployment::DeploymentMessage;
+use super::give_way::GiveWay;
 use crate::alive::AliveGuard;
 use crate::directory::lock;
 use crate::message::{DeployMode, Origin};
@@ -172,7 +173,7 @@ impl Actor for SubtaskActor {
         match self.on_message(message) {
             Ok(()) => {
                 // The only await: a kill and the neighbours come in here (I30).
-                tokio::task::yield_now().await;
+                GiveWay::default().await;
                 Ok(())
             }
             Err(failure) => {
