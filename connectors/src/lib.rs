@@ -22,6 +22,15 @@ mod uncommitted;
 #[cfg(test)]
 mod drive;
 
+/// The snippets of the guides compile and run.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/write-a-source.md")]
+    mod write_a_source {}
+    #[doc = include_str!("../../docs/write-a-sink.md")]
+    mod write_a_sink {}
+}
+
 pub use channel::{
     ChannelReader, ChannelReceiver, ChannelSender, ChannelSink, ChannelSource, ChannelSplit, ChannelWriter,
     SendError, TrySendError, channel, channel_sink,
