@@ -3,34 +3,61 @@
 mod data;
 mod loops;
 mod options;
+mod pipelines;
 mod report;
+mod sink;
+mod source;
+mod stopwatch;
+mod throughput;
 
+use std::process::ExitCode;
+
+use tidegate_runtime::Record;
 use tidegate_runtime::time::Clock;
-use crate::data::{Work, bids, keys, mix};
 
-fn main() {
-    let clock = Clock::system();
-    let keys = keys();
-    let bids = bids();
-    println!("made {:?}", clock.elapsed());
-    for _ in 0..3 {
-        let work = Work::new(keys.clone(), 100_000_000);
-        let began = clock.elapsed();
-        loops::keyed_count::run(&work, &mut |out| { std::hint::black_box(out); });
-        println!("keyed {:.1}", work.total as f64 / (clock.elapsed() - began).as_secs_f64() / 1e6);
-        let work = Work::new(bids.clone(), 100_000_000);
-        let began = clock.elapsed();
-        loops::map_filter::run(&work, &mut |out| { std::hint::black_box(out); });
-        println!("map {:.1}", work.total as f64 / (clock.elapsed() - began).as_secs_f64() / 1e6);
-        let began = clock.elapsed();
-        loops::tumbling_max::run(&work, &mut |out| { std::hint::black_box(out); });
-        println!("tumbling {:.1}", work.total as f64 / (clock.elapsed() - began).as_secs_f64() / 1e6);
-        let began = clock.elapsed();
-        let mut n=0; loops::sliding_count::run(&work, &mut |out| { n+=out.len(); std::hint::black_box(out); });
-        println!("sliding {:.1} {n}", work.total as f64 / (clock.elapsed() - began).as_secs_f64() / 1e6);
-        let began = clock.elapsed();
-        let mut n=0; loops::session_count::run(&work, &mut |out| { n+=out.len(); std::hint::black_box(out); });
-        println!("session {:.1} {n}", work.total as f64 / (clock.elapsed() - began).as_secs_f64() / 1e6);
+use crate::data::Cyclic;
+use crate::options::{Bench, Options};
+use crate::report::{Format, Row};
+use crate::throughput::{Outcome, Throughput};
+
+fn main() -> ExitCode {
+    let options = match options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(options) {
+        Ok(rows) => {
+            report::print(&rows, options.format);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("benchmark failed: {error}");
+            ExitCode::FAILURE
+        }
     }
-    let _ = mix(3);
+}
+
+fn run(options: Options) -> Outcome<Vec<Row>> {
+    match options.bench {
+        Bench::KeyedCount => throughput(&pipelines::keyed_count(), options),
+        Bench::MapFilter => throughput(&pipelines::map_filter(), options),
+        _ => Err("not yet".into()),
+    }
+}
+
+fn throughput<T: Cyclic, O: Record>(bench: &Throughput<T, O>, options: Options) -> Outcome<Vec<Row>> {
+    let clock = Clock::system();
+    show_plan(&bench.explain(&clock)?, options.format);
+    bench.run(options.effort, &clock)
+}
+
+/// Above the table; beside JSON lines on the other stream.
+fn show_plan(plan: &str, format: Format) {
+    match format {
+        Format::Table => println!("{plan}"),
+        Format::JsonLines => eprintln!("{plan}"),
+    }
 }
