@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidegate_runtime::Record;
 
+use crate::stopwatch::Stopwatch;
+
 /// Records that a source emits at once and a loop takes at once.
 pub(crate) const CHUNK: usize = 1_024;
 /// Different keys of `keyed-count`.
@@ -82,7 +84,11 @@ impl Cyclic for Bid {
 
     fn shift(round: u64, records: u64) -> BidShift {
         let gone = round * records;
-        BidShift { auctions: auctions_at(gone), bidders: bidders_at(gone), time_ms: (gone / BIDS_PER_MS) as i64 }
+        BidShift {
+            auctions: auctions_at(gone),
+            bidders: bidders_at(gone),
+            time_ms: (gone / BIDS_PER_MS) as i64,
+        }
     }
 
     fn shifted(self, shift: BidShift) -> Bid {
@@ -109,14 +115,22 @@ fn bidders_at(index: u64) -> u64 {
 #[derive(Clone)]
 pub(crate) struct Work<T> {
     pub(crate) records: Arc<[T]>,
+    /// All records.
     pub(crate) total: u64,
+    /// Of these the first are not measured: they fill tables and windows.
+    pub(crate) warm: u64,
 }
 
 impl<T: Cyclic> Work<T> {
-    /// About `total` records: a multiple of `CHUNK`.
-    pub(crate) fn new(records: Arc<[T]>, total: u64) -> Self {
-        let chunk = CHUNK as u64;
-        Self { records, total: total.div_ceil(chunk) * chunk }
+    /// About `warm` records and about `measured` after them, each a multiple of `CHUNK`.
+    pub(crate) fn new(records: Arc<[T]>, warm: u64, measured: u64) -> Self {
+        let chunks = |records: u64| records.div_ceil(CHUNK as u64) * CHUNK as u64;
+        Self { records, total: chunks(warm) + chunks(measured), warm: chunks(warm) }
+    }
+
+    /// Records that are measured.
+    pub(crate) fn measured(&self) -> u64 {
+        self.total - self.warm
     }
 
     /// Chunk `index` and its shift; `None` behind the last.
@@ -130,9 +144,19 @@ impl<T: Cyclic> Work<T> {
         Some((&self.records[at..at + CHUNK], T::shift(start / len, len)))
     }
 
-    /// All chunks in order.
-    pub(crate) fn chunks(&self) -> impl Iterator<Item = (&[T], T::Shift)> {
-        (0..).map_while(|index| self.chunk(index))
+    /// Whether chunk `index` and all after it are measured.
+    pub(crate) fn is_measured(&self, index: u64) -> bool {
+        index * CHUNK as u64 >= self.warm
+    }
+
+    /// All chunks in order; `stopwatch` begins with the first that is measured.
+    pub(crate) fn chunks(&self, stopwatch: &Stopwatch) -> impl Iterator<Item = (&[T], T::Shift)> {
+        (0..).map_while(move |index| {
+            if self.is_measured(index) {
+                stopwatch.begin();
+            }
+            self.chunk(index)
+        })
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) fn keyed_count() -> Throughput<u64, (u64, u64)> {
     Throughput {
         bench: "keyed-count",
         records: keys(),
+        // Each key about 8 times.
+        warm: 8_000_000,
         by_hand: loops::keyed_count::run,
         pipeline,
         digest: |(key, count)| mix(key ^ mix(*count)),
@@ -39,6 +41,7 @@ pub(crate) fn map_filter() -> Throughput<Bid, Bid> {
     Throughput {
         bench: "map-filter",
         records: bids(),
+        warm: 2_000_000,
         by_hand: loops::map_filter::run,
         pipeline,
         digest: |bid| mix(bid.auction ^ mix(bid.bidder ^ mix(bid.price ^ mix(bid.at_ms as u64)))),

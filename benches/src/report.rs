@@ -22,7 +22,12 @@ pub(crate) struct Row {
 
 impl Row {
     /// The median, least and greatest of `samples`; all else does not apply yet.
-    pub(crate) fn new(bench: &'static str, case: impl Into<String>, unit: &'static str, samples: &[f64]) -> Self {
+    pub(crate) fn new(
+        bench: &'static str,
+        case: impl Into<String>,
+        unit: &'static str,
+        samples: &[f64],
+    ) -> Self {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
         Self {
@@ -63,7 +68,10 @@ pub(crate) fn print(rows: &[Row], format: Format) {
     match format {
         Format::JsonLines => {
             for row in rows {
-                println!("{}", serde_json::to_string(row).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}")));
+                println!(
+                    "{}",
+                    serde_json::to_string(row).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+                );
             }
         }
         Format::Table => print_table(rows),
@@ -72,7 +80,16 @@ pub(crate) fn print(rows: &[Row], format: Format) {
 
 fn print_table(rows: &[Row]) {
     let heads = [
-        "case", "parallelism", "checkpoint ms", "completed", "bytes", "unit", "median", "min", "max", "to loop",
+        "case",
+        "parallelism",
+        "checkpoint ms",
+        "completed",
+        "bytes",
+        "unit",
+        "median",
+        "min",
+        "max",
+        "to loop",
         "to no checkpoint",
     ];
     let cells: Vec<[String; 11]> = rows.iter().map(cells).collect();

@@ -69,7 +69,9 @@ impl<T: Cyclic> SourceReader for CycleReader<T> {
 
     fn poll(&mut self, out: &mut SourceOutput<'_, T>) -> Result<Polled> {
         let Some(split) = self.splits.first_mut() else { return Ok(Polled::NoSplit) };
-        self.source.stopwatch.begin();
+        if self.source.work.is_measured(split.next) {
+            self.source.stopwatch.begin();
+        }
         let Some((records, shift)) = self.source.work.chunk(split.next) else {
             return Ok(Polled::SplitFinished(self.splits.remove(0).id()));
         };

@@ -1,4 +1,5 @@
-//! Times a pipeline from its first poll to its last write, so that start, last checkpoint and stop don't count.
+//! Times a pipeline from the first record that is measured to its last write, so that start, warming up, last
+//! checkpoint and stop don't count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,7 +19,7 @@ impl Stopwatch {
         Self { clock: clock.clone(), began_ns: AtomicU64::new(0), last_ns: AtomicU64::new(0) }
     }
 
-    /// A source is polled.
+    /// A record that is measured is about to be read.
     pub(crate) fn begin(&self) {
         if self.began_ns.load(Ordering::Relaxed) == 0 {
             let now = self.now_ns();
@@ -27,12 +28,13 @@ impl Stopwatch {
         }
     }
 
-    /// A sink has written.
-    pub(crate) fn lap(&self) {
+    /// A sink has written, or a loop has ended. Returns the time so far.
+    pub(crate) fn lap(&self) -> Duration {
         self.last_ns.fetch_max(self.now_ns(), Ordering::Relaxed);
+        self.elapsed()
     }
 
-    /// From the first poll to the last write.
+    /// From the first that is measured to the last write.
     pub(crate) fn elapsed(&self) -> Duration {
         let began = self.began_ns.load(Ordering::Relaxed);
         Duration::from_nanos(self.last_ns.load(Ordering::Relaxed).saturating_sub(began))

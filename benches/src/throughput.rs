@@ -33,10 +33,15 @@ const CHECKPOINTS_MIN: usize = 5;
 pub(crate) struct Throughput<T: Cyclic, O> {
     pub(crate) bench: &'static str,
     pub(crate) records: Arc<[T]>,
-    pub(crate) by_hand: fn(&Work<T>, &mut dyn FnMut(&[O])),
+    /// Records that fill tables and windows first.
+    pub(crate) warm: u64,
+    pub(crate) by_hand: ByHand<T, O>,
     pub(crate) pipeline: fn(&Dataflow, Cycle<T>, Measured<O>),
     pub(crate) digest: fn(&O) -> u64,
 }
+
+/// A loop: goes through the work, begins the stopwatch where it is to be measured, and hands over its results.
+pub(crate) type ByHand<T, O> = fn(&Work<T>, &Stopwatch, &mut dyn FnMut(&[O]));
 
 /// How long a case is run, and how often.
 struct Schedule {
@@ -50,7 +55,7 @@ impl Schedule {
     fn of(effort: Effort) -> Self {
         match effort {
             Effort::Quick => {
-                Self { rounds: 3, rounds_with_checkpoints: 1, seconds: 1.0, seconds_with_checkpoints: 6.5 }
+                Self { rounds: 3, rounds_with_checkpoints: 1, seconds: 1.2, seconds_with_checkpoints: 6.5 }
             }
             Effort::Full => {
                 Self { rounds: 7, rounds_with_checkpoints: 3, seconds: 3.0, seconds_with_checkpoints: 8.0 }
@@ -108,7 +113,9 @@ impl<T: Cyclic, O: Record> Throughput<T, O> {
                 let rate = &mut rates[case.parallelism as usize - 1];
                 let seconds = match case.checkpoints {
                     Checkpoints::Off => schedule.seconds,
-                    Checkpoints::On if round < schedule.rounds_with_checkpoints => schedule.seconds_with_checkpoints,
+                    Checkpoints::On if round < schedule.rounds_with_checkpoints => {
+                        schedule.seconds_with_checkpoints
+                    }
                     Checkpoints::On => continue,
                 };
                 let measured = self.measure(case, *rate * seconds, clock, &mut samples[position])?;
@@ -123,22 +130,22 @@ impl<T: Cyclic, O: Record> Throughput<T, O> {
     /// The plan of the pipeline at its highest parallelism.
     pub(crate) fn explain(&self, clock: &Clock) -> Outcome<String> {
         let flow = Dataflow::new(self.bench).with_config(JobConfig::new().parallelism(2));
-        let (source, sink) = self.ends(Work::new(Arc::clone(&self.records), 1), Check::Off, clock);
+        let (source, sink) = self.ends(self.work(1), Check::Off, clock);
         (self.pipeline)(&flow, source, sink);
         Ok(flow.explain()?)
     }
 
     /// The loop and the pipeline must agree. Returns the rate of the loop, and of the pipeline by parallelism.
     fn compare(&self, clock: &Clock) -> Outcome<(f64, [f64; 2])> {
-        let work = Work::new(Arc::clone(&self.records), COMPARED);
+        let work = self.work(COMPARED);
         let check = Check::Sum(self.digest);
         let (mut expected, mut results) = (0_u64, 0);
-        let began = clock.elapsed();
-        (self.by_hand)(&work, &mut |out| {
+        let stopwatch = Stopwatch::new(clock);
+        (self.by_hand)(&work, &stopwatch, &mut |out| {
             expected = expected.wrapping_add(check.sum(out));
             results += out.len();
         });
-        let loop_rate = work.total as f64 / (clock.elapsed() - began).as_secs_f64();
+        let loop_rate = rate(&work, stopwatch.lap());
         let mut rates = [0.0; 2];
         for parallelism in [1, 2] {
             let case = Case { parallelism, checkpoints: Checkpoints::Off };
@@ -151,24 +158,26 @@ impl<T: Cyclic, O: Record> Throughput<T, O> {
                 );
                 return Err(problem.into());
             }
-            rates[parallelism as usize - 1] = work.total as f64 / ran.elapsed.as_secs_f64();
+            rates[parallelism as usize - 1] = rate(&work, ran.elapsed);
         }
         Ok((loop_rate, rates))
     }
 
     fn measure_loop(&self, total: f64, clock: &Clock) -> f64 {
-        let work = Work::new(Arc::clone(&self.records), total as u64);
-        let began = clock.elapsed();
-        (self.by_hand)(&work, &mut |out| drop(std::hint::black_box(out)));
-        work.total as f64 / (clock.elapsed() - began).as_secs_f64()
+        let work = self.work(total as u64);
+        let stopwatch = Stopwatch::new(clock);
+        (self.by_hand)(&work, &stopwatch, &mut |out| {
+            std::hint::black_box(out);
+        });
+        rate(&work, stopwatch.lap())
     }
 
     /// Runs a case over about `total` records, and adds what it came to. Returns the rate.
     fn measure(&self, case: Case, mut total: f64, clock: &Clock, samples: &mut Samples) -> Outcome<f64> {
         loop {
-            let work = Work::new(Arc::clone(&self.records), total as u64);
+            let work = self.work(total as u64);
             let ran = self.pipe(case, work.clone(), Check::Off, clock)?;
-            let rate = work.total as f64 / ran.elapsed.as_secs_f64();
+            let rate = rate(&work, ran.elapsed);
             let completed: Vec<f64> = ran.checkpoints.iter().map(|record| record.bytes as f64).collect();
             if case.checkpoints == Checkpoints::On && completed.len() < CHECKPOINTS_MIN {
                 let enough = (CHECKPOINTS_MIN + 1) as f64 * CHECKPOINT_MS as f64 / 1_000.0;
@@ -190,6 +199,10 @@ impl<T: Cyclic, O: Record> Throughput<T, O> {
             samples.bytes.extend(completed);
             return Ok(rate);
         }
+    }
+
+    fn work(&self, measured: u64) -> Work<T> {
+        Work::new(Arc::clone(&self.records), self.warm, measured)
     }
 
     fn ends(&self, work: Work<T>, check: Check<O>, clock: &Clock) -> (Cycle<T>, Measured<O>) {
@@ -243,4 +256,8 @@ impl<T: Cyclic, O: Record> Throughput<T, O> {
         }
         rows
     }
+}
+
+fn rate<T: Cyclic>(work: &Work<T>, elapsed: Duration) -> f64 {
+    work.measured() as f64 / elapsed.as_secs_f64()
 }

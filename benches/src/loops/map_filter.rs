@@ -1,6 +1,7 @@
 //! Converts prices and keeps every 123rd auction.
 
 use crate::data::{Bid, CHUNK, Cyclic, Work};
+use crate::stopwatch::Stopwatch;
 
 /// A bid in another currency.
 pub(crate) fn converted(bid: Bid) -> Bid {
@@ -13,9 +14,9 @@ pub(crate) fn is_kept(bid: &Bid) -> bool {
 }
 
 /// Emits what is kept.
-pub(crate) fn run(work: &Work<Bid>, consume: &mut dyn FnMut(&[Bid])) {
+pub(crate) fn run(work: &Work<Bid>, stopwatch: &Stopwatch, consume: &mut dyn FnMut(&[Bid])) {
     let mut out = Vec::with_capacity(2 * CHUNK);
-    for (bids, shift) in work.chunks() {
+    for (bids, shift) in work.chunks(stopwatch) {
         for bid in bids {
             let bid = bid.shifted(shift);
             if is_kept(&bid) {

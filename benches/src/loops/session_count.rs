@@ -2,6 +2,7 @@
 
 use super::table::Table;
 use crate::data::{Bid, CHUNK, Cyclic, Work};
+use crate::stopwatch::Stopwatch;
 
 /// A session ends when its bidder is silent for longer.
 pub(crate) const GAP_MS: i64 = 10_000;
@@ -21,11 +22,11 @@ impl Session {
 }
 
 /// Emits (bidder, start, end, bids) for every session.
-pub(crate) fn run(work: &Work<Bid>, consume: &mut dyn FnMut(&[(u64, i64, i64, u64)])) {
+pub(crate) fn run(work: &Work<Bid>, stopwatch: &Stopwatch, consume: &mut dyn FnMut(&[(u64, i64, i64, u64)])) {
     let mut open: Table<Session> = Table::with_room(1 << 16);
     let mut out = Vec::with_capacity(2 * CHUNK);
     let mut sweep_at = GAP_MS;
-    for (bids, shift) in work.chunks() {
+    for (bids, shift) in work.chunks(stopwatch) {
         for bid in bids {
             let bid = bid.shifted(shift);
             let session = open.entry(bid.bidder);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::table::Table;
 use crate::data::{Bid, Cyclic, Work};
+use crate::stopwatch::Stopwatch;
 
 /// Length of a window.
 pub(crate) const WINDOW_MS: i64 = 10_000;
@@ -12,11 +13,11 @@ pub(crate) const SLIDE_MS: i64 = 2_000;
 const SLICES: usize = (WINDOW_MS / SLIDE_MS) as usize;
 
 /// Emits (end of window, auction, bids) for every auction of every window.
-pub(crate) fn run(work: &Work<Bid>, consume: &mut dyn FnMut(&[(i64, u64, u64)])) {
+pub(crate) fn run(work: &Work<Bid>, stopwatch: &Stopwatch, consume: &mut dyn FnMut(&[(i64, u64, u64)])) {
     let mut windows = Windows::default();
     let mut slice: Table<u64> = Table::with_room(1 << 15);
     let mut end = SLIDE_MS;
-    for (bids, shift) in work.chunks() {
+    for (bids, shift) in work.chunks(stopwatch) {
         for bid in bids {
             let bid = bid.shifted(shift);
             while bid.at_ms >= end {
