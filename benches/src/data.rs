@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidegate_runtime::Record;
+use tidegate::runtime::Record;
 
 use crate::stopwatch::Stopwatch;
 

@@ -1,9 +1,12 @@
 //! Benchmarks: each pipeline beside the fastest hand-written loop over the same records, in the same run.
 
 mod data;
+mod latency;
 mod loops;
 mod options;
+mod paced;
 mod pipelines;
+mod recovery;
 mod report;
 mod sink;
 mod source;
@@ -12,11 +15,11 @@ mod throughput;
 
 use std::process::ExitCode;
 
-use tidegate_runtime::Record;
-use tidegate_runtime::time::Clock;
+use tidegate::runtime::Record;
+use tidegate::runtime::time::Clock;
 
 use crate::data::Cyclic;
-use crate::options::{Bench, Options};
+use crate::options::{Bench, Effort, Options};
 use crate::report::{Format, Row};
 use crate::throughput::{Outcome, Throughput};
 
@@ -44,7 +47,11 @@ fn run(options: Options) -> Outcome<Vec<Row>> {
     match options.bench {
         Bench::KeyedCount => throughput(&pipelines::keyed_count(), options),
         Bench::MapFilter => throughput(&pipelines::map_filter(), options),
-        _ => Err("not yet".into()),
+        Bench::TumblingMax => throughput(&pipelines::tumbling_max(), options),
+        Bench::SlidingCount => throughput(&pipelines::sliding_count(), options),
+        Bench::SessionCount => throughput(&pipelines::session_count(), options),
+        Bench::Latency => with_plan(latency::plan()?, options, latency::run),
+        Bench::Recovery => with_plan(recovery::plan()?, options, recovery::run),
     }
 }
 
@@ -52,6 +59,15 @@ fn throughput<T: Cyclic, O: Record>(bench: &Throughput<T, O>, options: Options) 
     let clock = Clock::system();
     show_plan(&bench.explain(&clock)?, options.format);
     bench.run(options.effort, &clock)
+}
+
+fn with_plan(
+    plan: String,
+    options: Options,
+    run: fn(Effort, &Clock) -> Outcome<Vec<Row>>,
+) -> Outcome<Vec<Row>> {
+    show_plan(&plan, options.format);
+    run(options.effort, &Clock::system())
 }
 
 /// Above the table; beside JSON lines on the other stream.

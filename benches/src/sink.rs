@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tidegate_runtime::element::Batch;
-use tidegate_runtime::id::CheckpointId;
-use tidegate_runtime::sink::{PrepareJob, Sink, SinkContext, SinkWriter};
-use tidegate_runtime::{Record, Result};
+use tidegate::runtime::element::Batch;
+use tidegate::runtime::id::CheckpointId;
+use tidegate::runtime::sink::{PrepareJob, Sink, SinkContext, SinkWriter};
+use tidegate::runtime::{Record, Result};
 
 use crate::stopwatch::Stopwatch;
 

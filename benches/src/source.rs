@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidegate_runtime::Result;
-use tidegate_runtime::source::{
+use tidegate::runtime::Result;
+use tidegate::runtime::source::{
     Discovered, Polled, ReaderContext, Source, SourceOutput, SourceReader, Split,
 };
 

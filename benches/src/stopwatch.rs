@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tidegate_runtime::time::Clock;
+use tidegate::runtime::time::Clock;
 
 /// Shared by the sources and sinks of one run.
 pub(crate) struct Stopwatch {

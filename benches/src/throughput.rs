@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tidegate_operators::Dataflow;
-use tidegate_runtime::Record;
-use tidegate_runtime::checkpoint::manifest::CheckpointKind;
-use tidegate_runtime::config::{Endpoint, JobConfig};
-use tidegate_runtime::time::Clock;
-use tidegate_supervisor::{CheckpointRecord, CheckpointStatus};
+use tidegate::prelude::{Dataflow, Execute};
+use tidegate::runtime::Record;
+use tidegate::runtime::checkpoint::manifest::CheckpointKind;
+use tidegate::runtime::config::{Endpoint, JobConfig};
+use tidegate::runtime::time::Clock;
+use tidegate::supervisor::{CheckpointRecord, CheckpointStatus};
 
 use crate::data::{Cyclic, Work};
 use crate::options::Effort;
@@ -226,7 +226,7 @@ impl<T: Cyclic, O: Record> Throughput<T, O> {
         let (source, sink) = self.ends(work, check, clock);
         let (stopwatch, sum) = (Arc::clone(&sink.stopwatch), Arc::clone(&sink.sum));
         (self.pipeline)(&flow, source, sink);
-        let job = tidegate_supervisor::launch(&flow.graph(), config)?;
+        let job = flow.with_config(config).launch()?;
         job.wait()?;
         let mut checkpoints = job.checkpoints();
         checkpoints.retain(|record| {
