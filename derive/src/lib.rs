@@ -92,3 +92,53 @@ fn runtime_path(input: &DeriveInput) -> Result<Path, Error> {
     }
     Ok(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(input: &DeriveInput) -> String {
+        implement(input).expect_err("it can't be derived").to_string()
+    }
+
+    #[test]
+    fn states_without_names_are_refused_with_the_reason() {
+        let problem = problem(&parse_quote!(
+            struct Unnamed(ValueState<u8>);
+        ));
+        assert!(problem.contains("give the fields names"), "{problem}");
+    }
+
+    #[test]
+    fn an_enum_is_refused() {
+        let problem = problem(&parse_quote!(
+            enum Choice {
+                A,
+            }
+        ));
+        assert!(problem.contains("struct of state handles"), "{problem}");
+    }
+
+    #[test]
+    fn an_unknown_attribute_is_refused() {
+        let problem = problem(&parse_quote!(
+            #[states(ttl = "1h")]
+            struct Timed {
+                a: ValueState<u8>,
+            }
+        ));
+        assert!(problem.contains("unknown attribute"), "{problem}");
+    }
+
+    #[test]
+    fn a_raw_field_name_names_its_state_without_the_mark() -> Result<(), Error> {
+        let code = implement(&parse_quote!(
+            struct Raw {
+                r#type: ValueState<u8>,
+            }
+        ))?
+        .to_string();
+        assert!(code.contains("\"type\"") && code.contains(":: tidegate :: __private :: runtime"), "{code}");
+        Ok(())
+    }
+}

@@ -6,10 +6,11 @@
 //! stays referenced by every later manifest although its own checkpoint was aborted, and is written again from the
 //! retained bytes when a write fails. The step machine: a version is handed over whole before the next freeze.
 
+use std::any::type_name;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{CheckpointId, StateId};
 use crate::key::KeyHash;
 use crate::state::lease::{SlicePace, StateLease, StateTable};
@@ -20,7 +21,7 @@ use crate::state::table::evict::Eviction;
 use crate::state::table::key::TableKey;
 use crate::state::table::load::Loading;
 use crate::state::table::range::HashRange;
-use crate::state::table::segment::{Coverage, Litter, Probe, Recency};
+use crate::state::table::segment::{Coverage, Litter, Probe, Recency, SEGMENT_SLOTS_LIMIT};
 use crate::state::table::side::Sides;
 use crate::state::table::slot::{Origin, Slot};
 use crate::state::table::snapshot::Snapshot;
@@ -240,7 +241,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             }
         };
         let slot = Slot::Live { stamp: self.current, origin, key: K::of(hash, key), cell };
-        let at = self.insert_slot(hash, slot);
+        let at = self.insert_slot(hash, slot)?;
         self.mark_written(at.segment as usize);
         Ok(at)
     }
@@ -255,19 +256,22 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     }
 
     /// Puts a slot into its segment, which is divided if it is full. The stamp of the segment is left as it is.
-    pub(super) fn insert_slot(&mut self, hash: KeyHash, slot: Slot<K, C>) -> At {
+    pub(super) fn insert_slot(&mut self, hash: KeyHash, slot: Slot<K, C>) -> Result<At> {
         let position = self.directory.position(hash);
         let mut index = self.directory.index(position);
-        while self.directory.is_full(index) {
+        while self.directory.is_full(index, self.entries) {
             self.divide(index);
             index = self.directory.index(position);
         }
         let (range, segment) = self.directory.parts(index);
+        if segment.used() >= SEGMENT_SLOTS_LIMIT {
+            return Err(hashes_alike::<K>());
+        }
         let before = segment.bytes();
         let place = segment.insert(range, hash, slot);
         self.slot_bytes = self.slot_bytes + segment.bytes() - before;
         self.entries += 1;
-        At { segment: index as u32, slot: place as u32 }
+        Ok(At { segment: index as u32, slot: place as u32 })
     }
 
     fn divide(&mut self, index: usize) {
@@ -358,6 +362,17 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             return Ok(self.cell_mut(at));
         }
         self.upsert_clean(hash, key, make)
+    }
+}
+
+#[cold]
+fn hashes_alike<K>() -> Error {
+    Error::Codec {
+        type_name: type_name::<K>(),
+        problem: format!(
+            "{SEGMENT_SLOTS_LIMIT} keys of this type have nearly the same hash: their serde forms don't tell them \
+             apart. A field that `Eq` compares must not be `#[serde(skip)]`ped"
+        ),
     }
 }
 

@@ -10,11 +10,13 @@ use crate::state::table::range::{HashRange, Position};
 use crate::state::table::segment::{Coverage, SEGMENT_SLOTS_MAX, Segment};
 
 /// Depth of an empty table.
-const DEPTH_MIN: u8 = 4;
-/// 16 M segments; beyond, segments grow.
+const DEPTH_MIN: u8 = 3;
+/// 16 M segments: more entries than a machine's memory holds.
 const DEPTH_MAX: u8 = 24;
+/// Entries for each segment below which the array doesn't double.
+const ENTRIES_MIN: usize = 64;
 /// Slots in a segment when the number of entries is known before.
-const SLOTS_AIMED: u64 = 128;
+const SLOTS_AIMED: u64 = 512;
 
 pub(crate) struct Directory<K, C> {
     segments: Vec<Segment<K, C>>,
@@ -99,10 +101,12 @@ impl<K: TableKey, C> Directory<K, C> {
         })
     }
 
-    /// Whether a segment should be divided before it takes one more.
-    pub(crate) fn is_full(&self, index: usize) -> bool {
+    /// Whether a segment should be divided before it takes one more. Where the array would have to double for few
+    /// entries, hashes are alike and dividing would not help.
+    pub(crate) fn is_full(&self, index: usize, entries: usize) -> bool {
         let segment = &self.segments[index];
-        segment.used() >= SEGMENT_SLOTS_MAX && segment.depth < DEPTH_MAX
+        let can_double = self.depth < DEPTH_MAX && entries / ENTRIES_MIN >= self.segments.len();
+        segment.used() >= SEGMENT_SLOTS_MAX && (segment.depth < self.depth || can_double)
     }
 
     /// Whether dividing a segment doubles the array: entries then stand at twice their index.

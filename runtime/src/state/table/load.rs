@@ -120,10 +120,9 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             found = Some(C::load(found.take(), row.key.element, value_of(&row)?)?);
             Ok(())
         })?;
-        Ok(found.map(|cell| {
-            let (stamp, origin) = (CLEAN, Origin::Stored);
-            self.insert_slot(hash, Slot::Live { stamp, origin, key: K::of(hash, key), cell })
-        }))
+        let Some(cell) = found else { return Ok(None) };
+        let (stamp, origin) = (CLEAN, Origin::Stored);
+        self.insert_slot(hash, Slot::Live { stamp, origin, key: K::of(hash, key), cell }).map(Some)
     }
 
     /// Loads the keys of a range that aren't in memory: all of their segments are complete then.
@@ -131,7 +130,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         for (hash, key, cell) in self.read_range((first, last))? {
             if let (_, Probe::Absent) = self.find_loaded(hash, key.lookup()) {
                 let (stamp, origin) = (CLEAN, Origin::Stored);
-                self.insert_slot(hash, Slot::Live { stamp, origin, key, cell });
+                self.insert_slot(hash, Slot::Live { stamp, origin, key, cell })?;
             }
         }
         let mut index = self.directory.index(self.directory.position(first));

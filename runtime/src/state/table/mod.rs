@@ -1,6 +1,6 @@
 //! The typed write-back table: native keys and values in memory, rows in the store.
 //!
-//! - `range`, `directory`, `segment`, `slot`: where a hash stands. Segments of at most 256 slots by the top bits of
+//! - `range`, `directory`, `segment`, `slot`: where a hash stands. Segments of at most 1,024 slots by the top bits of
 //!   the hash, slots in hash order within, so that rows come out sorted.
 //! - `core`: look-up, change, delete. A slot's stamp is the version that wrote it: equal to the current one it is
 //!   dirty; up to the durable one it is clean; between, it is in flight.

@@ -1,6 +1,6 @@
-//! A segment: up to about 256 slots without gaps, and a small index over them in the order of hashes.
+//! A segment: up to about 1,024 slots without gaps, and a small index over them in the order of hashes.
 //!
-//! The index is open addressing over four-byte tags: part of the hash, and the number of the slot. It is small enough
+//! The index is open addressing over two-byte tags: part of the hash, and the number of the slot. It is small enough
 //! for the processor's caches where the slots are not, so a look-up touches one slot, and a slot has no gaps around it.
 //! A slot's home in the index is a multiply-shift of the hash bits below the segment's, so homes are in the order of
 //! hashes; probing is linear and insertion keeps the order, so encoding is a walk along the index.
@@ -13,7 +13,9 @@ use crate::state::table::range::{HashRange, Position};
 use crate::state::table::slot::Slot;
 
 /// Slots in a segment before it is divided.
-pub(crate) const SEGMENT_SLOTS_MAX: usize = 256;
+pub(crate) const SEGMENT_SLOTS_MAX: usize = 1_024;
+/// Slots that a segment can number, if dividing doesn't help.
+pub(crate) const SEGMENT_SLOTS_LIMIT: usize = 2_000;
 /// Tags that are compared at once; more than 49 of 50 keys are among them.
 const NEAREST: usize = 4;
 /// Homes of the smallest index.
@@ -74,38 +76,35 @@ pub(crate) enum Probe {
     Absent,
 }
 
-/// A place of the index: 16 bits of the hash and one more than the slot's number; 0 is empty.
+/// A place of the index: 5 bits of the hash and, in 11 bits, one more than the slot's number; 0 is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tag(u32);
+struct Tag(u16);
 
 impl Tag {
     const EMPTY: Tag = Tag(0);
-    const SLOTS_MAX: usize = 0xffff;
+    /// The bits of the slot's number.
+    const NUMBER: u16 = 0x7ff;
 
     #[inline(always)]
-    fn print(hash: KeyHash) -> u32 {
-        hash.0 as u32 & 0xffff_0000
+    fn print(hash: KeyHash) -> u16 {
+        hash.0 as u16 & !Self::NUMBER
     }
 
     fn new(hash: KeyHash, slot: usize) -> Self {
-        assert!(
-            slot < Self::SLOTS_MAX,
-            "more than {} keys share the top 24 bits of their hash",
-            Self::SLOTS_MAX
-        );
-        Tag(Self::print(hash) | (slot as u32 + 1))
+        debug_assert!(slot < SEGMENT_SLOTS_LIMIT);
+        Tag(Self::print(hash) | (slot as u16 + 1))
     }
 
     /// Whether it may be of a hash with this print; an empty one too, if that is 0.
     #[inline(always)]
-    fn has(self, print: u32) -> bool {
-        (self.0 ^ print) <= 0xffff
+    fn has(self, print: u16) -> bool {
+        (self.0 ^ print) <= Self::NUMBER
     }
 
     /// The slot's number; of an empty one, a number that no slot has.
     #[inline(always)]
     fn slot(self) -> usize {
-        (self.0 & 0xffff).wrapping_sub(1) as usize
+        usize::from(self.0 & Self::NUMBER).wrapping_sub(1)
     }
 }
 
