@@ -217,7 +217,7 @@ impl KeyedTimers {
     }
 
     fn freeze(&mut self, checkpoint: CheckpointId) {
-        assert!(self.snapshot.is_none(), "I: a version is handed over whole before the next is frozen");
+        assert!(self.snapshot.is_none(), "I91: a version is handed over whole before the next is frozen");
         if self.mode == SnapshotMode::Full {
             for (time, bucket) in &self.due {
                 bucket.visit(|owner| {

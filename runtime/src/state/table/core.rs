@@ -225,7 +225,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     pub(crate) fn insert(&mut self, hash: KeyHash, key: &K::Lookup, cell: C) -> Result<At> {
         assert!(
             self.directory.range().contains(hash),
-            "I: records reach the subtask that owns their key's hash"
+            "I90: records reach the subtask that owns their key's hash"
         );
         self.make_room();
         let (index, probe) = self.find_loaded(hash, key);
@@ -378,18 +378,18 @@ fn hashes_alike<K>() -> Error {
 
 #[cold]
 fn moved() -> ! {
-    panic!("I: a cell's place is used only while the table's generation stands")
+    panic!("I92: a cell's place is used only while the table's generation stands")
 }
 
 impl<K: TableKey, C: Cell> StateTable for Table<K, C> {
     fn freeze(&mut self, checkpoint: CheckpointId) {
-        assert!(self.snapshot.is_none(), "I: a version is handed over whole before the next is frozen");
+        assert!(self.snapshot.is_none(), "I91: a version is handed over whole before the next is frozen");
         if let Some(durable) = self.lease.durable() {
             self.on_durable(durable);
         }
         self.pending.push_back((checkpoint, self.current));
         self.snapshot = Some(Snapshot::new(checkpoint, self.current, self.mode));
-        self.current = self.current.checked_add(1).expect("I: fewer than 2^32 checkpoints in one attempt");
+        self.current = self.current.checked_add(1).expect("I93: fewer than 2^32 checkpoints in one attempt");
     }
 
     fn encode(&mut self, lease: &dyn StateLease, pace: SlicePace) -> Result<bool> {

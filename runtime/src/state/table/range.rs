@@ -16,7 +16,7 @@ pub(crate) struct HashRange {
 
 impl HashRange {
     pub(crate) fn new((first, last): (KeyHash, KeyHash)) -> Self {
-        let width = last.0.checked_sub(first.0).expect("I: a subtask's first hash is not above its last");
+        let width = last.0.checked_sub(first.0).expect("I94: a subtask's first hash is not above its last");
         Self { first: first.0, last: last.0, shift: width.leading_zeros().min(63) }
     }
 

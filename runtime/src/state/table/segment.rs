@@ -285,7 +285,7 @@ impl<K: TableKey, C> Segment<K, C> {
     fn place(&self, range: &HashRange, slot: usize) -> usize {
         let home = self.home(range.position(self.slots[slot].hash()));
         let distance = self.index[home..].iter().position(|tag| tag.slot() == slot);
-        home + distance.expect("I: every slot is in the index, at its home or after")
+        home + distance.expect("I95: every slot is in the index, at its home or after")
     }
 
     /// Indexes a slot, in the order of hashes.

@@ -82,7 +82,7 @@ impl Side {
 }
 
 fn length(part: &[u8]) -> u32 {
-    u32::try_from(part.len()).expect("I: a row and a segment's side buffer are below 4 GiB")
+    u32::try_from(part.len()).expect("I96: a row and a segment's side buffer are below 4 GiB")
 }
 
 /// The side buffers of a table; given back ones are used again.
@@ -97,7 +97,7 @@ impl Sides {
     pub(crate) fn take(&mut self) -> u32 {
         self.free.pop().unwrap_or_else(|| {
             self.sides.push(Side::default());
-            u32::try_from(self.sides.len() - 1).expect("I: a table has at most 16 M segments")
+            u32::try_from(self.sides.len() - 1).expect("I97: a table has at most 16 M segments")
         })
     }
 
