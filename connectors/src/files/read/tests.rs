@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_runtime::source::{DeadLetter, Source as _};
 
 use super::{FileSource, FileSplit, OnBadRecord, files};
-use crate::drive::{Drive, Round};
+use crate::drive::Drive;
 use crate::files::format::Format;
 
 /// A directory of input files.
@@ -334,7 +334,7 @@ proptest! {
     fn any_split_reads_the_same_lines((text, meant) in text(), split_bytes in 1_u64..40, parallelism in 1_u32..4) {
         let input = Input::new();
         let source = input.put("a.txt", &text).source("a.txt").split_bytes(split_bytes);
-        prop_assert_eq!(Drive::new(&source, 1).read_all(), meant.clone());
+        prop_assert_eq!(&Drive::new(&source, 1).read_all(), &meant);
         let mut read = Drive::new(&source, parallelism).read_all();
         let mut meant = meant;
         read.sort();

@@ -141,7 +141,7 @@ proptest! {
         turn in 0_usize..4,
     ) {
         let rows: Vec<Wide> = rows.into_iter().map(|(a, b, c, d)| Wide { a, b, c, d }).collect();
-        let mut header = vec!["a", "b", "c", "d"];
+        let mut header = ["a", "b", "c", "d"];
         header.rotate_left(turn);
         let mut lines = Vec::new();
         for row in &rows {

@@ -1,6 +1,6 @@
 //! A part in progress: its bytes in memory and in its file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidegate_runtime::files::{FileHandle, FileLayer, OpenMode};
@@ -64,7 +64,7 @@ impl Part {
     }
 
     /// Copies the first bytes of an older attempt's part.
-    pub(crate) fn copy_from(&mut self, files: &dyn FileLayer, older: &PathBuf, bytes: u64) -> Result<()> {
+    pub(crate) fn copy_from(&mut self, files: &dyn FileLayer, older: &Path, bytes: u64) -> Result<()> {
         let from = files.open(older, OpenMode::Read)?;
         let file = self.open(files)?;
         let mut block = vec![0; COPY_BYTES.min(usize::try_from(bytes).unwrap_or(COPY_BYTES))];
@@ -73,7 +73,7 @@ impl Part {
             let read = from.read_at(self.written, &mut block[..wanted])?;
             if read == 0 {
                 let problem = format!("it has {} bytes, the checkpoint needs {bytes}", self.written);
-                return Err(tidegate_runtime::Error::Damaged { path: older.clone(), problem });
+                return Err(tidegate_runtime::Error::Damaged { path: older.to_path_buf(), problem });
             }
             file.append(&block[..read])?;
             self.written += read as u64;
