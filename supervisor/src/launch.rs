@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use ractor::ActorRuntime;
@@ -121,20 +121,25 @@ impl Launch {
         control.spawn(timers.run(self.clock));
         control.spawn(watch(Arc::clone(&worker)));
         control.spawn(sample_rates(Arc::clone(&directory)));
+        register_subtasks(&worker);
         let entry = directory.entry("runtime", ActorKind::Runtime, "");
         let actor =
             RootActor { job: Arc::clone(&job), worker: Arc::clone(&worker), entry: Arc::clone(&entry) };
         let root = {
             let _context = control.enter();
-            let spawned = ActorRuntime::spawn_instant(None, actor, ());
-            let (root, _) = spawned.map_err(|error| Error::Start {
-                what: "the root actor",
-                source: std::io::Error::other(error.to_string()),
-            })?;
+            let (told, started) = mpsc::sync_channel(1);
+            let (root, _) =
+                ActorRuntime::spawn_instant(None, actor, told).map_err(|error| root_error(&error))?;
+            // What the caller asks of the job from now on finds somebody who takes it.
+            started.recv().map_err(|error| root_error(&error))?;
             Post::new(root, entry)
         };
         Ok(Job::new(job, root, control))
     }
+}
+
+fn root_error(error: &impl ToString) -> Error {
+    Error::Start { what: "the root actor", source: std::io::Error::other(error.to_string()) }
 }
 
 /// One thread for all control actors, so that their handlers never run at the same time, apart from user code.
@@ -145,6 +150,17 @@ fn control_runtime() -> Result<Runtime> {
         .enable_all()
         .build()
         .map_err(|source| Error::Start { what: "the control runtime", source })
+}
+
+/// So that the whole tree is seen from the start.
+fn register_subtasks(worker: &WorkerShared) {
+    for region in &worker.plan.regions {
+        let parent = format!("deployment-{}", region.id.0);
+        worker.directory.entry(&parent, ActorKind::Deployment, "worker-0");
+        for subtask in worker.plan.subtasks(region.id) {
+            worker.directory.entry(&worker.path(subtask), ActorKind::Subtask, &parent);
+        }
+    }
 }
 
 async fn sample_rates(directory: Arc<Directory>) {

@@ -1,6 +1,7 @@
 //! The root of the actor tree: replaces the job's actor and the worker's, and ends the run.
 
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime, SpawnErr, SupervisionEvent};
 use tidegate_runtime::error::Failure;
@@ -48,16 +49,18 @@ pub(crate) struct RootState {
 impl Actor for RootActor {
     type Msg = RootMessage;
     type State = RootState;
-    type Arguments = ();
+    /// Told once the job's actor and the worker's can be reached.
+    type Arguments = SyncSender<()>;
 
     async fn pre_start(
         &self,
         myself: ActorRef<RootMessage>,
-        (): (),
+        started: SyncSender<()>,
     ) -> Result<RootState, ActorProcessingErr> {
         self.entry.bind(myself.get_cell());
         let worker = self.spawn_worker(&myself, None)?;
         let job = Some(self.spawn_job(&myself)?);
+        let _ = started.send(());
         Ok(RootState { job, worker, ending: None, own_deaths: 0 })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::keyed::{Memory, counting, expected};
 use common::{Controls, config, until};
-use tidegate_runtime::config::{JobConfig, StateBackend};
+use tidegate_runtime::config::{JobConfig, RestartPolicy, StateBackend};
 use tidegate_runtime::time::millis;
 use tidegate_supervisor::testing::Chaos;
 use tidegate_supervisor::{JobState, Result, StopMode, launch};
@@ -15,7 +15,7 @@ fn survives(seed: u64, config: JobConfig) -> Result<()> {
     const EACH: u64 = 4_000;
     let controls = Controls::closed();
     let memory = Memory::default();
-    let job = launch(&counting(&controls, &memory, EACH).graph(), config)?;
+    let job = launch(&counting(&controls, &memory, EACH).graph(), config.restart(RestartPolicy::None))?;
     let killing = Chaos::new(seed).at_most(5).kill_random(&job, millis(15))?;
     // Input comes only as kills happen, so that each of them hits a job with work left.
     until(&job, "five kills", |_| {

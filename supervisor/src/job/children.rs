@@ -30,10 +30,11 @@ impl JobActor {
             state.regions.insert(region, post);
         }
         if let Some(operator) = find(&state.enumerators, who) {
+            // Before the new one stands behind the same path.
+            let is_asked = state.enumerators[&operator].entry().was_kill_asked();
             let post = self.spawn_enumerator(myself, operator)?;
-            let before = state.enumerators.insert(operator, post);
+            state.enumerators.insert(operator, post);
             // What it had assigned is known only to the readers: the region starts again from the checkpoint.
-            let is_asked = before.is_some_and(|post| post.entry().was_kill_asked());
             let origin = if is_asked { Origin::Asked } else { Origin::Failure };
             let region = self.shared.plan.vertex(operator).region;
             let failure =
