@@ -1,6 +1,7 @@
 //! The live actor tree as data: what `tidegate topology` prints.
 
 use serde::{Deserialize, Serialize};
+use tidegate_runtime::graph::{Plan, PlanEdge};
 use tidegate_runtime::id::Lineage;
 use tidegate_runtime::metrics::Activity;
 use tidegate_runtime::time::Timestamp;
@@ -103,6 +104,19 @@ pub struct Topology {
     pub at_ms: i64,
     /// All actors, by path.
     pub actors: Vec<ActorInfo>,
+    /// Between operators, as they were planned.
+    pub edges: Vec<EdgeInfo>,
+}
+
+/// One edge between operators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeInfo {
+    /// The operator that sends.
+    pub from: String,
+    /// The operator that takes.
+    pub to: String,
+    /// How records are divided: `forward`, `hash`, `rebalance` or `broadcast`.
+    pub partitioning: String,
 }
 
 /// One actor.
@@ -172,6 +186,17 @@ pub struct InputInfo {
     pub queued_elements: u64,
     /// Whether it waits for an alignment.
     pub is_blocked: bool,
+}
+
+/// The edges of a plan as data.
+pub(crate) fn edges(plan: &Plan) -> Vec<EdgeInfo> {
+    let name = |operator| plan.vertex(operator).name.clone();
+    let info = |edge: &PlanEdge| EdgeInfo {
+        from: name(edge.from),
+        to: name(edge.to),
+        partitioning: format!("{:?}", edge.partitioning).to_lowercase(),
+    };
+    plan.edges.iter().map(info).collect()
 }
 
 mod lineage_text {

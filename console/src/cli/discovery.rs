@@ -15,6 +15,8 @@ use crate::protocol::{ErrorBody, JobIdentity, route};
 use crate::registry::Registry;
 
 const JOBS_DIR: &str = ".tidegate"; // where jobs keep their state unless told otherwise
+const STATE_DIR_LEVELS: usize = 3; // JOB, JOB/state, JOB/RUN/state
+const DIRS_MAX: usize = 10_000; // of a level; a directory that is larger is not ours to read through
 const PROBE_TIME_MAX: Duration = Duration::from_secs(2); // of a live job on a busy machine
 
 /// A running job.
@@ -56,13 +58,24 @@ pub(crate) fn find(
 
 /// Every state directory that may hold a running job's control file, each once.
 fn candidates(current_dir: &Path, registry: &Registry) -> Vec<PathBuf> {
-    let jobs_dir =
-        fs::read_dir(current_dir.join(JOBS_DIR)).into_iter().flatten().flatten().map(|entry| entry.path());
-    let all = jobs_dir.chain(registry.state_dirs());
+    let all = below(&current_dir.join(JOBS_DIR)).into_iter().chain(registry.state_dirs());
     let mut dirs: Vec<PathBuf> = all.filter_map(|dir| fs::canonicalize(dir).ok()).collect();
     dirs.sort();
     dirs.dedup();
     dirs
+}
+
+/// The directories below one, a few levels deep: some programs keep a directory for each run.
+fn below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut level = vec![dir.to_path_buf()];
+    for _ in 0..STATE_DIR_LEVELS {
+        let entries = level.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
+        let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        level = dirs.map(|entry| entry.path()).take(DIRS_MAX).collect();
+        found.extend(level.iter().cloned());
+    }
+    found
 }
 
 /// How a directory came to be looked at.

@@ -27,7 +27,7 @@ runtime               runtime      running                                  0   
    └─ deployment-0    deployment   running                        3         2        0
       ├─ count/0      subtask      running  back_pressured        3         2        1  123456  70.1k  120000  69.0k   512  1700000000000  3.2 s  1000 / 62.5 KiB          42  1.5 KiB: lines "a"/0 1.5 KiB blocked
       ├─ count/1      subtask      running  idle                  3         2        1  123456  70.1k  120000  69.0k   512  1700000000000  3.2 s  1000 / 62.5 KiB          42  1.5 KiB: lines "a"/0 1.5 KiB
-      └─ lines "a"/0  subtask      running  running               3         2        1  123456  70.1k  120000  69.0k   512           none                 0 / 0 B
+      └─ lines "a"/0  subtask      running  running               3         2        1  123456  70.1k  120000  69.0k                 none                 0 / 0 B
 "#;
     let served = Served::new();
     assert_eq!(served.run(&["topology"]).out, expected);
@@ -52,7 +52,7 @@ fn the_graph_has_operators_edges_and_rates() {
   node [shape=box];
   "count" [label="count x2\nin 140.2k/s, out 138.0k/s\nstate 125.0 KiB\n1 back_pressured, 1 idle"];
   "lines \"a\"" [label="lines \"a\" x1\nin 70.1k/s, out 69.0k/s\nstate 0 B\n1 running"];
-  "lines \"a\"" -> "count" [label="140.2k/s\n3.0 KiB queued"];
+  "lines \"a\"" -> "count" [label="hash\n140.2k/s\n3.0 KiB queued"];
 }
 "#;
     let served = Served::new();

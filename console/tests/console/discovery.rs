@@ -19,6 +19,17 @@ fn a_job_below_the_current_directory_is_found() {
 }
 
 #[test]
+fn a_job_in_a_directory_of_a_run_is_found() {
+    let served = Served::new();
+    std::fs::remove_dir_all(served.root.path().join("registry")).expect("no registry");
+    let deeper = served.root.path().join(".tidegate/fraud-runs/run-1");
+    std::fs::create_dir_all(&deeper).expect("made");
+    #[expect(clippy::disallowed_methods, reason = "a test's own directory")]
+    std::fs::rename(served.state_dir(), deeper.join("state")).expect("moved");
+    assert_eq!(served.run(&["kill", "count/0"]).out, "killed count/0\n");
+}
+
+#[test]
 fn a_job_in_a_fresh_directory_is_found_by_the_registry() {
     let served = Served::new();
     let elsewhere = tempfile::tempdir().expect("directory");

@@ -11,8 +11,8 @@ use tidegate_runtime::checkpoint::manifest::CheckpointKind;
 use tidegate_runtime::id::{CheckpointId, Lineage};
 use tidegate_runtime::metrics::Activity;
 use tidegate_supervisor::{
-    ActorInfo, ActorKind, ActorState, CheckpointRecord, CheckpointStatus, InputInfo, JobState, StopMode,
-    SubtaskInfo, Topology,
+    ActorInfo, ActorKind, ActorState, CheckpointRecord, CheckpointStatus, EdgeInfo, InputInfo, JobState,
+    StopMode, SubtaskInfo, Topology,
 };
 
 /// A job that is made up.
@@ -162,6 +162,11 @@ fn topology() -> Topology {
             actor("runtime", ActorKind::Runtime, ""),
             actor("worker", ActorKind::Worker, "runtime"),
         ],
+        edges: vec![EdgeInfo {
+            from: "lines \"a\"".to_owned(),
+            to: "count".to_owned(),
+            partitioning: "hash".to_owned(),
+        }],
     }
 }
 

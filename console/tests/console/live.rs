@@ -288,6 +288,13 @@ fn a_drained_job_is_finished_and_a_stopped_one_can_be_resumed() {
         let ran = live.run(&["topology"]);
         assert_eq!(ran.status, ExitStatus::NoJob);
         assert!(ran.err.contains(&format!("its job has ended: {state}")), "{}", ran.err);
+        let state_dir = live.job().state_dir().display().to_string();
+        let ran = live.run(&["topology", "--json", "--state", &state_dir]);
+        let ended: Picture = serde_json::from_str(&ran.out).expect("a picture");
+        assert_eq!((ended.topology.state, ended.topology.lineage), (state, live.job().lineage()));
+        for path in ["numbers/0", "count/0", "out/0"] {
+            assert_eq!(actor(&ended, path).state, ActorState::Stopped, "{path}");
+        }
     }
 }
 
@@ -305,8 +312,8 @@ fn a_job_that_its_program_lets_go_of_ends_though_its_endpoint_is_asked() {
 fn the_graph_of_a_real_job_has_its_edges() {
     let live = Live::new();
     let dot = live.run(&["topology", "--dot"]).out;
-    assert!(dot.contains("\"numbers\" -> \"count\" [label=\""), "{dot}");
-    assert!(dot.contains("\"count\" -> \"out\" [label=\""), "{dot}");
+    assert!(dot.contains("\"numbers\" -> \"count\" [label=\"hash\\n0/s\\n0 B queued\"]"), "{dot}");
+    assert!(dot.contains("\"count\" -> \"out\" [label=\"rebalance\\n0/s\\n0 B queued\"]"), "{dot}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::post::Slot;
 use crate::report::{Counters, History, JobTotals, StopSignal};
 use crate::source_state::KnownSplits;
 use crate::storage::ManifestStore;
-use crate::topology::{JobState, Topology};
+use crate::topology::{JobState, Topology, edges};
 
 /// A job, whoever its actors are.
 pub(crate) struct JobShared {
@@ -156,6 +156,7 @@ impl JobShared {
             state: self.state(),
             at_ms: self.clock.now().millis(),
             actors: self.directory.actors(),
+            edges: edges(&self.plan),
         }
     }
 

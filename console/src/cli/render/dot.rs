@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use tidegate_supervisor::{SubtaskInfo, Topology};
+use tidegate_supervisor::{EdgeInfo, SubtaskInfo, Topology};
 
 use crate::cli::render::figures::{bytes, rate};
 use crate::words::{activity_word, operator_and_index};
@@ -16,19 +16,20 @@ pub(crate) fn dot(topology: &Topology) -> String {
     for (name, operator) in &graph.operators {
         let _ = writeln!(text, "  {} [label={}];", quoted(name), quoted(&operator.label(name)));
     }
-    for ((from, to), queued_bytes) in &graph.edges {
-        let label = graph.edge_label(from, to, *queued_bytes);
-        let _ = writeln!(text, "  {} -> {} [label={}];", quoted(from), quoted(to), quoted(&label));
+    for edge in &topology.edges {
+        let label = graph.edge_label(edge, topology);
+        let _ =
+            writeln!(text, "  {} -> {} [label={}];", quoted(&edge.from), quoted(&edge.to), quoted(&label));
     }
     text.push_str("}\n");
     text
 }
 
-/// Operators by name, and the bytes that wait on each edge.
+/// Operators by name, and the bytes that wait between two of them.
 #[derive(Default)]
 struct Graph<'a> {
     operators: BTreeMap<&'a str, Operator>,
-    edges: BTreeMap<(&'a str, &'a str), u64>,
+    queued_bytes: BTreeMap<(&'a str, &'a str), u64>,
 }
 
 /// The figures of all subtasks of an operator together.
@@ -50,7 +51,7 @@ impl<'a> Graph<'a> {
                 graph.operators.entry(operator).or_default().add(subtask);
                 for input in &subtask.inputs {
                     let (producer, _) = operator_and_index(&input.producer);
-                    *graph.edges.entry((producer, operator)).or_default() += input.queued_bytes;
+                    *graph.queued_bytes.entry((producer, operator)).or_default() += input.queued_bytes;
                 }
             }
         }
@@ -58,16 +59,18 @@ impl<'a> Graph<'a> {
     }
 
     /// The rate of an edge is known where it is its consumer's only input, or its producer's only output.
-    fn edge_label(&self, from: &str, to: &str, queued_bytes: u64) -> String {
-        let inputs = self.edges.keys().filter(|(_, other)| *other == to).count();
-        let outputs = self.edges.keys().filter(|(other, _)| *other == from).count();
+    fn edge_label(&self, edge: &EdgeInfo, topology: &Topology) -> String {
+        let (from, to) = (edge.from.as_str(), edge.to.as_str());
+        let inputs = topology.edges.iter().filter(|other| other.to == to).count();
+        let outputs = topology.edges.iter().filter(|other| other.from == from).count();
         let per_second = match (inputs, outputs) {
             (1, _) => self.operators.get(to).map(|operator| operator.in_per_second),
             (_, 1) => self.operators.get(from).map(|operator| operator.out_per_second),
             _ => None,
         };
         let rate = per_second.map(|per_second| format!("{}/s\n", rate(per_second))).unwrap_or_default();
-        format!("{rate}{} queued", bytes(queued_bytes))
+        let queued_bytes = self.queued_bytes.get(&(from, to)).copied().unwrap_or(0);
+        format!("{}\n{rate}{} queued", edge.partitioning, bytes(queued_bytes))
     }
 }
 

@@ -79,7 +79,7 @@ fn subtask_cells(subtask: &SubtaskInfo) -> [String; 10] {
         rate(subtask.records_in_per_second),
         subtask.records_out.to_string(),
         rate(subtask.records_out_per_second),
-        rate(subtask.batch_fill),
+        if subtask.inputs.is_empty() { String::new() } else { rate(subtask.batch_fill) },
         Timestamp(subtask.watermark_ms.unwrap_or(i64::MIN)).to_string(),
         subtask.watermark_lag_ms.map(duration_ms).unwrap_or_default(),
         format!("{} / {}", subtask.state_entries, bytes(subtask.state_bytes)),
