@@ -191,3 +191,6 @@ fn stop_sources(mode: StopMode, attempt: AttemptId) -> LifeAction {
         StopMode::Suspend => LifeAction::Pause(attempt),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -196,3 +196,6 @@ impl Snapshots {
         Some(Acknowledged { checkpoint, subtask, part })
     }
 }
+
+#[cfg(test)]
+mod tests;
