@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_derive::States;
 use tidegate_runtime::element::{Batch, ErasedBatch};
 use tidegate_runtime::graph::Graph;
+use tidegate_runtime::key::hash_key;
 use tidegate_runtime::operator::{FlushReason, Stage, StepContext};
 use tidegate_runtime::state::{ListState, ValueState};
 use tidegate_runtime::time::Clock;
@@ -15,7 +16,7 @@ use tidegate_runtime::time::Clock;
 use crate::testing::{Harness, numbers, operator_of, stage_of};
 use crate::{
     Aggregate, BoxError, CoProcess, Context, Dataflow, KeyedStream, Pattern, Process, Session, SideOutput,
-    SideOutputs, Sliding, Stream, Timed, Timestamp, WatermarkStrategy, millis,
+    SideOutputs, Sliding, Stream, Timed, Timestamp, Tumbling, WatermarkStrategy, millis,
 };
 
 /// A record: its key, its place in the input, and a value.
@@ -418,6 +419,84 @@ fn session_model(steps: &[Step], gap: i64) -> (Emitted, Emitted) {
     (fired, late)
 }
 
+#[test]
+fn windows_of_many_keys_fire_in_the_order_of_hashes_over_several_calls() {
+    let flow = Dataflow::new("laws");
+    let by_id = events(&flow, "events").key_by(|event| event.id);
+    let _ = by_id.window(Tumbling::of(millis(10))).aggregate_then("op", Ids, |id, _, _| Some(*id));
+    let mut harness = Harness::new(operator_of(&flow.graph(), "op")).expect("it opens");
+    let all: Vec<(Event, i64)> =
+        (0..3_000).map(|id| (Event { key: 0, id, value: 0 }, id as i64 % 20)).collect();
+    harness.feed(0, &all, |event| event.id).expect("records are processed");
+    harness.restart().expect("it restarts");
+    harness.watermark(100).expect("windows fire");
+    let mut expected: Vec<(usize, i64)> =
+        (0..3_000).map(|id| (id, if id % 20 < 10 { 9 } else { 19 })).collect();
+    expected.sort_by_key(|(id, at)| (*at, hash_key(id)));
+    assert_eq!(harness.take::<usize>(0), expected);
+}
+
+/// Emits the time and the element of each processing-time timer.
+struct Alarm;
+
+impl Process<u8, Event> for Alarm {
+    type State = ();
+    type Out = (i64, u8);
+
+    fn on_element(&self, event: Event, _: &mut (), cx: &mut Context<u8, (i64, u8)>) -> Result<(), BoxError> {
+        cx.set_processing_timer(cx.processing_time() + millis(u64::from(event.value)));
+        Ok(())
+    }
+
+    fn on_processing_timer(
+        &self,
+        at: Timestamp,
+        _: &mut (),
+        cx: &mut Context<u8, (i64, u8)>,
+    ) -> Result<(), BoxError> {
+        cx.emit((at.0, *cx.key()));
+        Ok(())
+    }
+}
+
+#[test]
+fn processing_time_timers_due_while_it_was_down_fire_once_in_order_case_49() {
+    let flow = Dataflow::new("laws");
+    let _ = keyed(&flow).process("op", Alarm);
+    let mut harness = Harness::new(operator_of(&flow.graph(), "op")).expect("it opens");
+    let event = |key, value| (Event { key, id: 0, value }, 0);
+    harness
+        .feed(0, &[event(1, 30), event(2, 10), event(1, 30), event(3, 90)], |event| event.key)
+        .expect("set");
+    harness.processing_time(5).expect("nothing is due");
+    assert_eq!(harness.take::<(i64, u8)>(0), []);
+    harness.restart().expect("it restarts");
+    harness.processing_time(40).expect("two are due");
+    let fired: Vec<_> = harness.take::<(i64, u8)>(0).into_iter().map(|(emitted, _)| emitted).collect();
+    assert_eq!(fired, [(10, 2), (30, 1)]);
+    harness.restart().expect("it restarts");
+    harness.processing_time(200).expect("one is due");
+    let fired: Vec<_> = harness.take::<(i64, u8)>(0).into_iter().map(|(emitted, _)| emitted).collect();
+    assert_eq!(fired, [(90, 3)]);
+}
+
+#[test]
+fn a_failure_names_the_key_and_the_timestamp_of_its_record() {
+    let flow = Dataflow::new("laws");
+    let _ =
+        keyed(&flow).try_stateful_map(
+            "op",
+            |_: &mut u8, event| {
+                if event.value == 3 { Err("three".into()) } else { Ok(event) }
+            },
+        );
+    let mut harness = Harness::new(operator_of(&flow.graph(), "op")).expect("it opens");
+    let event = |key, value, at| (Event { key, id: 0, value }, at);
+    let failed = harness.feed(0, &[event(1, 1, 10), event(7, 3, 11), event(2, 1, 12)], |event| event.key);
+    assert_eq!(failed.map_err(|error| error.to_string()), Err("three".to_owned()));
+    assert_eq!(harness.current_element(), (Some("7".to_owned()), Some(Timestamp(11))));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -433,7 +512,7 @@ proptest! {
         let flow = Dataflow::new("laws");
         let _ = keyed(&flow).stateful_flat_map("op", |seen: &mut usize, event| {
             *seen += 1;
-            vec![(event.id, *seen); *seen % 3]
+            vec![(event.id, *seen); if event.value == 3 { 1_500 } else { *seen % 3 }]
         });
         check::<(usize, usize)>(&flow.graph(), &steps, no_side)?;
     }
