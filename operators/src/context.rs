@@ -102,7 +102,7 @@ impl<K: Key, Out: Record> Context<K, Out> {
 
     /// The current key.
     pub fn key(&self) -> &K {
-        self.key.as_ref().expect("I: user code is called with a key bound")
+        self.key.as_ref().expect("I66: user code is called with a key bound")
     }
 
     /// Event time of the current element or timer; `Timestamp::MIN` on an untimed stream. In a processing-time timer,

@@ -53,7 +53,7 @@ impl<T: Record> Input<T> {
     /// The next record. Only below the `until` of a call.
     #[inline]
     pub(crate) fn take(&mut self) -> T {
-        self.records.next().expect("I: the step machine names positions within the batch")
+        self.records.next().expect("I65: the step machine names positions within the accepted batch")
     }
 
     /// Position of the record that was taken last.

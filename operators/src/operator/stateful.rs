@@ -69,11 +69,15 @@ impl<K: Key, T: Record, Timing: Time> KeyedStream<K, T, Timing> {
             "reduce",
             || None,
             move |state: &mut Option<T>, record: T| {
-                match state {
-                    Some(into) => combine(into, record),
-                    None => *state = Some(record),
-                }
-                Ok(state.clone().expect("I: it was just set"))
+                let reduced = match state.take() {
+                    Some(mut into) => {
+                        combine(&mut into, record);
+                        into
+                    }
+                    None => record,
+                };
+                *state = Some(reduced.clone());
+                Ok(reduced)
             },
         )
     }
@@ -152,8 +156,11 @@ where
             |at| &keys[from + at],
             || initial(),
             |_, state| {
-                let record =
-                    input.batch.records.next().expect("I: the step machine names positions in the batch");
+                let record = input
+                    .batch
+                    .records
+                    .next()
+                    .expect("I65: the step machine names positions within the accepted batch");
                 out.records.push(function(state, record)?);
                 Ok(())
             },

@@ -73,7 +73,8 @@ impl<F: WindowFunction> SessionOperator<F> {
             Sessions::default,
             |at, sessions| {
                 let timestamp = timestamps[at].0;
-                let record = records.next().expect("I: the step machine names positions in the batch");
+                let record =
+                    records.next().expect("I65: the step machine names positions within the accepted batch");
                 if let Some(acc) = sessions.grow_newest(timestamp, gap) {
                     function.add(acc, record);
                     return Ok(());

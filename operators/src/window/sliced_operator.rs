@@ -72,7 +72,8 @@ impl<F: WindowFunction> SlicedOperator<F> {
                 if !slice.contains(timestamp) {
                     slice = slicing.slice(timestamp);
                 }
-                let record = records.next().expect("I: the step machine names positions in the batch");
+                let record =
+                    records.next().expect("I65: the step machine names positions within the accepted batch");
                 if let Some(acc) = slices.newest_mut(slice.start) {
                     function.add(acc, record);
                     return Ok(());
