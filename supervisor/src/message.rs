@@ -118,6 +118,11 @@ pub(crate) enum WorkerReport {
         /// Whether the restart policy counts it.
         origin: Origin,
     },
+    /// The worker's actor was replaced: all attempts end, and commands that were under way are lost.
+    Replaced {
+        /// Whether the restart policy counts it.
+        origin: Origin,
+    },
     /// Nothing of the region's attempts below the fence is left.
     Gone {
         /// The region.

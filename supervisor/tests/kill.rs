@@ -168,6 +168,30 @@ fn a_step_that_hangs_is_named_and_costs_a_runtime_but_no_record() -> Result<()> 
     Ok(())
 }
 
+/// Commands to a worker's actor that dies are lost with it: the one after it is told again.
+#[test]
+fn a_worker_killed_while_its_regions_restart_comes_back() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let controls = Controls::closed();
+    let job = launch(&pipeline(&controls, 4, EACH), config(&dir).restart(RestartPolicy::None))?;
+    for _ in 0..30 {
+        controls.allow(100);
+        until(&job, "it runs", |job| job.state() == JobState::Running);
+        let before = restarts(&job, "worker-0");
+        // Either may be between two lives already.
+        let _ = job.kill("middle/0");
+        while job.kill("worker-0").is_err() {}
+        until(&job, "the worker is back", |job| restarts(job, "worker-0") > before);
+        // Again while it ends what the one before it has left.
+        let _ = job.kill("worker-0");
+        let _ = job.kill("region-0");
+    }
+    controls.allow(1_000_000);
+    assert_eq!(job.wait()?.state, JobState::Finished);
+    assert_eq!(controls.output(), numbers(4 * EACH));
+    Ok(())
+}
+
 #[test]
 fn a_failure_restarts_its_region_only() -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");

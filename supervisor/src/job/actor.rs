@@ -210,6 +210,15 @@ impl JobActor {
                 let attempt = Some(attempt);
                 tell_region(state, region, RegionMessage::Failed { attempt, failure, origin });
             }
+            WorkerReport::Replaced { origin } => {
+                let failure = Failure::new("worker-0", 0, "the worker's actor was replaced");
+                // One failure, however many regions it restarts.
+                let mut origin = origin;
+                for region in state.regions.values() {
+                    region.cast(RegionMessage::WorkerReplaced { failure: failure.clone(), origin });
+                    origin = Origin::Collateral;
+                }
+            }
             WorkerReport::Gone { region, fence } => tell_region(state, region, RegionMessage::Gone(fence)),
             WorkerReport::Ack { attempt, checkpoint, subtask, part } => {
                 let event = CoordinatorEvent::Ack { attempt, checkpoint, subtask, part };

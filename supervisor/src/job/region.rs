@@ -22,6 +22,8 @@ pub(crate) enum RegionMessage {
     Failed { attempt: Option<AttemptId>, failure: Failure, origin: Origin },
     /// By the worker: nothing below the fence is left.
     Gone(AttemptId),
+    /// By the job: the worker's actor was replaced, and what it was told may be lost.
+    WorkerReplaced { failure: Failure, origin: Origin },
     /// By the job: start again after this wait.
     RestartAfter(Duration),
     /// The wait is over, for this attempt.
@@ -79,11 +81,14 @@ impl Actor for RegionActor {
             (RegionMessage::Failed { attempt, failure, origin }, RegionState::Deployed(current))
                 if attempt.is_none_or(|attempt| attempt == *current) =>
             {
-                let wait = if origin == Origin::Failure { Wait::Undecided } else { Wait::Over };
-                *state = self.gather(wait);
-                if origin == Origin::Failure {
-                    self.shared.tell(JobMessage::Judge { region: self.region, failure });
-                }
+                *state = self.fail(failure, origin);
+            }
+            (RegionMessage::WorkerReplaced { failure, origin }, RegionState::Deployed(_)) => {
+                *state = self.fail(failure, origin);
+            }
+            (RegionMessage::WorkerReplaced { .. }, RegionState::Gathering { next, is_gone, .. }) => {
+                *is_gone = false;
+                self.shared.link.command(WorkerCommand::Cancel { region: self.region, fence: *next });
             }
             (RegionMessage::Gone(fence), RegionState::Gathering { next, is_gone, .. }) if fence == *next => {
                 *is_gone = true;
@@ -118,6 +123,15 @@ impl Actor for RegionActor {
 }
 
 impl RegionActor {
+    fn fail(&self, failure: Failure, origin: Origin) -> RegionState {
+        if origin != Origin::Failure {
+            return self.gather(Wait::Over);
+        }
+        let state = self.gather(Wait::Undecided);
+        self.shared.tell(JobMessage::Judge { region: self.region, failure });
+        state
+    }
+
     /// Ends what runs and asks for what the next attempt needs.
     fn gather(&self, wait: Wait) -> RegionState {
         let next = self.shared.next_attempt();

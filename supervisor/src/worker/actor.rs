@@ -65,12 +65,8 @@ impl Actor for WorkerActor {
     ) -> Result<WorkerState, ActorProcessingErr> {
         // What the actor before has left is nobody's: end it, and have the regions start again.
         if let Some(origin) = predecessor {
-            for attempt in self.shared.all_attempts() {
-                attempt.end();
-                let failure = region_failure(attempt.region, "the worker's actor was replaced");
-                let (region, attempt) = (attempt.region, attempt.id);
-                self.shared.report(WorkerReport::Failed { region, attempt, failure, origin });
-            }
+            self.shared.all_attempts().iter().for_each(|attempt| attempt.end());
+            self.shared.report(WorkerReport::Replaced { origin });
         }
         Ok(WorkerState::default())
     }
