@@ -6,6 +6,7 @@ use crate::element::{Barrier, Batch, Element, ErasedBatch, Record};
 use crate::exchange::{Gate, Refused, Wakeup};
 use crate::id::LaneId;
 use crate::key::{KeyGroups, KeyHash};
+use crate::time::Timestamp;
 
 /// How an edge divides records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +175,32 @@ fn take_sized<T>(batch: &mut Batch<T>) -> Batch<T> {
     std::mem::replace(batch, next)
 }
 
+/// Moves the next records to the lanes that own them, with their columns.
+fn divide<T>(lanes: &mut [Lane<T>], bounds: &[KeyHash], rest: &mut Columns<'_, T>, records: usize) {
+    let hashes = rest.hashes.by_ref().take(records);
+    if rest.timestamps.len() == 0 {
+        for (hash, record) in hashes.zip(rest.records.by_ref()) {
+            let filling = &mut lanes[HashRouter::<T>::destination(bounds, hash)].filling;
+            filling.records.push(record);
+            filling.hashes.push(hash);
+        }
+        return;
+    }
+    for ((hash, timestamp), record) in hashes.zip(rest.timestamps.by_ref()).zip(rest.records.by_ref()) {
+        let filling = &mut lanes[HashRouter::<T>::destination(bounds, hash)].filling;
+        filling.records.push(record);
+        filling.hashes.push(hash);
+        filling.timestamps.push(timestamp);
+    }
+}
+
+/// What is left of a batch's columns; `timestamps` is empty on an untimed stream.
+struct Columns<'a, T> {
+    records: std::vec::Drain<'a, T>,
+    timestamps: std::vec::Drain<'a, Timestamp>,
+    hashes: std::vec::Drain<'a, KeyHash>,
+}
+
 fn routed<T: Record>(lanes: &[Lane<T>]) -> Routed {
     if lanes.iter().any(Lane::is_blocked) { Routed::BackPressured } else { Routed::Ready }
 }
@@ -264,7 +291,7 @@ fn append<T>(target: &mut Batch<T>, source: Batch<T>) {
     }
 }
 
-fn push_watermark_at<T>(target: &mut Batch<T>, offset: usize, watermark: crate::time::Timestamp) {
+fn push_watermark_at<T>(target: &mut Batch<T>, offset: usize, watermark: Timestamp) {
     match target.watermarks.last_mut() {
         Some(last) if last.watermark >= watermark => {}
         Some(last) if last.offset == offset => last.watermark = watermark,
@@ -281,7 +308,7 @@ struct HashRouter<T> {
     records_sent: u64,
 }
 
-impl<T: Record> HashRouter<T> {
+impl<T> HashRouter<T> {
     fn new(targets: Vec<Target>, key_groups: KeyGroups, producer: Wakeup) -> Self {
         let parallelism = targets.len() as u32;
         let mut bounds = Vec::new();
@@ -294,6 +321,7 @@ impl<T: Record> HashRouter<T> {
         Self { lanes: lanes(targets), bounds, producer, records_sent: 0 }
     }
 
+    #[inline(always)]
     fn destination(bounds: &[KeyHash], hash: KeyHash) -> usize {
         if bounds.len() < 8 {
             // Branch-free for the few subtasks of one process.
@@ -306,25 +334,21 @@ impl<T: Record> HashRouter<T> {
 
 impl<T: Record> Router for HashRouter<T> {
     fn route(&mut self, batch: ErasedBatch) -> Routed {
-        let batch: Batch<T> = batch.into_typed();
+        let mut batch: Batch<T> = batch.into_typed();
         assert_eq!(batch.hashes.len(), batch.records.len(), "I2: every record of a keyed edge has its hash");
         self.records_sent += batch.len() as u64;
-        let mut watermarks = batch.watermarks.iter().peekable();
-        let mut timestamps = batch.timestamps.into_iter();
-        for (index, (record, hash)) in batch.records.into_iter().zip(batch.hashes).enumerate() {
-            while let Some(at) = watermarks.next_if(|at| at.offset <= index) {
-                self.lanes.iter_mut().for_each(|lane| lane.filling.push_watermark(at.watermark));
-            }
-            let filling = &mut self.lanes[Self::destination(&self.bounds, hash)].filling;
-            filling.records.push(record);
-            filling.hashes.push(hash);
-            if let Some(timestamp) = timestamps.next() {
-                filling.timestamps.push(timestamp);
-            }
-        }
-        for at in watermarks {
+        let mut rest = Columns {
+            records: batch.records.drain(..),
+            timestamps: batch.timestamps.drain(..),
+            hashes: batch.hashes.drain(..),
+        };
+        let mut divided = 0;
+        for at in batch.watermarks.drain(..) {
+            divide(&mut self.lanes, &self.bounds, &mut rest, at.offset - divided);
+            divided = at.offset;
             self.lanes.iter_mut().for_each(|lane| lane.filling.push_watermark(at.watermark));
         }
+        divide(&mut self.lanes, &self.bounds, &mut rest, usize::MAX);
         self.lanes.iter_mut().for_each(|lane| lane.send_due(&self.producer));
         routed(&self.lanes)
     }

@@ -58,6 +58,8 @@ pub struct OperatorTask {
     work: Work,
     /// A combined watermark that is not done firing.
     firing: Option<Timestamp>,
+    /// The last call stopped only to look at the budget: its output may grow further before it goes on.
+    call: Call,
     /// A batch was processed since the last slice of a snapshot.
     slice_due: SliceDue,
     /// Slices made in a row with no input between.
@@ -72,6 +74,12 @@ struct Input {
     alignment: Alignment,
     combiner: WatermarkCombiner,
     was_idle: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Over,
+    Interrupted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +128,7 @@ impl OperatorTask {
             snapshots: parts.snapshots,
             work: Work::None,
             firing: None,
+            call: Call::Over,
             slice_due: SliceDue::Now,
             idle_slices: 0,
             pace: Pace::default(),
@@ -216,6 +225,9 @@ impl OperatorTask {
     fn turn(&mut self) -> Result<Turn> {
         let clock = self.context.clock.clone();
         let mut cx = StepContext { clock: &clock, watermark: self.input.combiner.watermark() };
+        if std::mem::replace(&mut self.call, Call::Over) == Call::Interrupted {
+            return self.batch(&mut cx);
+        }
         match self.chain.turn(&mut cx)? {
             ChainTurn::Worked => return Ok(Turn::Worked),
             ChainTurn::BackPressured => {
@@ -359,8 +371,12 @@ impl OperatorTask {
             return Ok(Turn::Worked);
         }
         let call = CALL_NS.checked_div(self.pace.record_ns).unwrap_or(64).max(1) as usize;
-        let until = mark.map_or(*len, |mark| mark.offset).min(cursor.saturating_add(call));
+        let end = mark.map_or(*len, |mark| mark.offset);
+        let until = end.min(cursor.saturating_add(call));
         *cursor = self.operator.process(until, cx)?;
+        if *cursor == until && until < end {
+            self.call = Call::Interrupted;
+        }
         Ok(Turn::Worked)
     }
 
