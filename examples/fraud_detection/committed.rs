@@ -4,9 +4,11 @@ use std::{
     collections::BTreeSet,
     ffi::OsString,
     fs::{self, File},
-    io::{self, BufReader, Read},
+    io::{self, BufReader},
     path::PathBuf,
 };
+
+use crate::pace::line_breaks;
 
 /// The committed alerts of one output directory.
 pub(crate) struct Committed {
@@ -30,20 +32,12 @@ impl Committed {
             let Some(name) = path.file_name() else { continue };
             let is_output = path.extension().is_some_and(|extension| extension == "jsonl");
             if is_output && !self.counted.contains(name) {
-                self.lines += lines(BufReader::new(File::open(&path)?))?;
+                self.lines += line_breaks(BufReader::new(File::open(&path)?))?;
                 self.counted.insert(name.to_owned());
             }
         }
         Ok(self.lines)
     }
-}
-
-fn lines(bytes: impl Read) -> io::Result<u64> {
-    let mut lines = 0;
-    for byte in bytes.bytes() {
-        lines += u64::from(byte? == b'\n');
-    }
-    Ok(lines)
 }
 
 #[cfg(test)]

@@ -12,14 +12,14 @@ mod places;
 mod progress;
 mod records;
 mod run;
+mod unreported;
 mod verify;
 
 use std::process::ExitCode;
 
 use options::{Command, HELP};
-use run::Trouble;
+use run::{FAILED, Trouble};
 
-const FAILED: u8 = 1;
 const REFUSED: u8 = 2;
 
 fn main() -> ExitCode {

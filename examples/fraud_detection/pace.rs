@@ -56,12 +56,16 @@ fn rows(path: &Path) -> io::Result<u64> {
     let file = File::open(path)?;
     let gzip = path.extension().is_some_and(|extension| extension == "gz");
     let bytes: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-    let mut bytes = BufReader::with_capacity(1 << 16, bytes);
+    Ok(line_breaks(BufReader::with_capacity(1 << 16, bytes))?.saturating_sub(1))
+}
+
+/// Counts line breaks, a buffer at a time.
+pub(crate) fn line_breaks(mut bytes: impl BufRead) -> io::Result<u64> {
     let mut lines = 0;
     loop {
         let filled = bytes.fill_buf()?;
         if filled.is_empty() {
-            return Ok(u64::saturating_sub(lines, 1));
+            return Ok(lines);
         }
         lines += filled.iter().filter(|byte| **byte == b'\n').count() as u64;
         let used = filled.len();

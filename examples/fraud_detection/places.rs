@@ -22,6 +22,8 @@ pub(crate) struct Places {
 pub(crate) enum Found {
     /// Its next start goes on with it.
     Unfinished,
+    /// It is finished, but its process was killed before it said so.
+    Unreported,
     /// Nothing, or a finished run: its next start begins afresh.
     NothingToResume,
 }
@@ -73,7 +75,7 @@ impl Places {
             (Some(output), None) => Ok(Self { state: output.join(".state"), output }),
             (None, Some(state)) => {
                 let resumed =
-                    if find(&state)? == Found::Unfinished { newest(&state, "alerts")? } else { None };
+                    if find(&state)? == Found::NothingToResume { None } else { newest(&state, "alerts")? };
                 let output = resumed.map_or_else(|| fresh(&state, "alerts"), Ok)?;
                 Ok(Self { output, state })
             }
@@ -89,7 +91,7 @@ impl Places {
     /// # Errors
     /// [`Occupied`], or what the file system says.
     pub(crate) fn refuse_foreign_output(&self, found: Found) -> Result<(), Box<dyn std::error::Error>> {
-        if found == Found::Unfinished {
+        if found != Found::NothingToResume {
             return Ok(());
         }
         let own = |path: &Path| path.extension().is_some_and(|extension| extension == "jsonl");
@@ -179,7 +181,7 @@ mod tests {
         assert_eq!(output(Found::NothingToResume)?, below("alerts-0001"));
         assert_eq!(output(Found::Unfinished)?, below("alerts-0001"));
         assert_eq!(output(Found::NothingToResume)?, below("alerts-0002"));
-        assert_eq!(output(Found::Unfinished)?, below("alerts-0002"));
+        assert_eq!(output(Found::Unreported)?, below("alerts-0002"));
         Ok(())
     }
 

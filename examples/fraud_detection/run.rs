@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, path::Path, time::Duration};
 
 use tidegate::{
-    prelude::{AfterLastRecord, Dataflow, Execute, Job, JobConfig, JobReport, JobState},
+    prelude::{AfterLastRecord, Dataflow, Execute, Job, JobConfig, JobReport, JobState, RestartPolicy},
     runtime::{
         checkpoint::run_dir::{RunStatus, status_of},
         files::RealFiles,
@@ -20,9 +20,18 @@ use crate::{
     pipeline,
     places::{Found, Places},
     progress::{Figures, Summary},
+    unreported::Unreported,
     verify,
 };
 
+/// Exit code of a run that failed.
+pub(crate) const FAILED: u8 = 1;
+/// What fails again and again, such as a bad line in a file, is told within a second; kills don't count.
+const RESTART: RestartPolicy = RestartPolicy::FailureRate {
+    failures: 4,
+    interval: Duration::from_secs(60),
+    delay: Duration::from_millis(100),
+};
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// A run that is killed more often than it makes checkpoints would never come to its end.
 const CHECKPOINTS_PER_KILL: u32 = 2;
@@ -56,30 +65,46 @@ impl<E: Error + 'static> From<E> for Trouble {
 /// Why there was no run, or no comparison.
 pub(crate) fn run(options: &Options) -> Result<u8, Trouble> {
     let input = InputFiles::prepare(&options.input)?;
-    let places = Places::choose(options.output.as_deref(), options.state.as_deref(), find_run)?;
-    let found = find_run(&places.state).map_err(|error| Trouble::Refused(error.into()))?;
+    let find = |state: &Path| find_run(state, &input, None);
+    let places = Places::choose(options.output.as_deref(), options.state.as_deref(), find)?;
+    let found = find_run(&places.state, &input, Some(&places.output))
+        .map_err(|error| Trouble::Refused(error.into()))?;
     places.refuse_foreign_output(found).map_err(Trouble::Refused)?;
     print_beginning(&input, &places, found);
-
-    let flow = Dataflow::new("fraud-detection").with_config(config(options, &places));
-    pipeline::build(&flow, &input, pace(options, &input)?, &places.output)?;
-    let job = flow.launch().map_err(|error| match error {
-        JobError::Start { .. } => Trouble::Failed(Box::new(error)),
-        _ => Trouble::Refused(Box::new(error)),
-    })?;
-    let report = watch(&job, options, &places)?;
-    let mut code = u8::try_from(report.exit_code()).unwrap_or(1);
+    let note = Unreported::in_state(&places.state);
+    let (mut code, state) = if found == Found::Unreported {
+        (0, JobState::Finished)
+    } else {
+        let report = run_job(options, &input, &places)?;
+        (u8::try_from(report.exit_code()).unwrap_or(FAILED), report.state)
+    };
     if options.verify {
-        code = code.max(compare(&input, &places, report.state)?);
+        code = code.max(compare(&input, &places, state)?);
+    }
+    if state == JobState::Finished {
+        note.settle()?;
     }
     Ok(code)
 }
 
-fn find_run(state: &Path) -> std::io::Result<Found> {
-    match status_of(&RealFiles, state).map_err(std::io::Error::other)? {
-        Some(RunStatus::Running | RunStatus::Failed) => Ok(Found::Unfinished),
-        Some(RunStatus::Finished) | None => Ok(Found::NothingToResume),
-    }
+fn run_job(options: &Options, input: &InputFiles, places: &Places) -> Result<JobReport, Trouble> {
+    let flow = Dataflow::new("fraud-detection").with_config(config(options, places));
+    pipeline::build(&flow, input, pace(options, input)?, &places.output)?;
+    let job = flow.launch().map_err(|error| match error {
+        JobError::Start { .. } => Trouble::Failed(Box::new(error)),
+        _ => Trouble::Refused(Box::new(error)),
+    })?;
+    Unreported::in_state(&places.state).owe(input, places)?;
+    watch(&job, options, places)
+}
+
+/// What a state directory holds, seen by a run over these files, and into this output if it is chosen.
+fn find_run(state: &Path, input: &InputFiles, output: Option<&Path>) -> std::io::Result<Found> {
+    Ok(match status_of(&RealFiles, state).map_err(std::io::Error::other)? {
+        Some(RunStatus::Running | RunStatus::Failed) => Found::Unfinished,
+        Some(RunStatus::Finished) if Unreported::in_state(state).is_owed(input, output)? => Found::Unreported,
+        Some(RunStatus::Finished) | None => Found::NothingToResume,
+    })
 }
 
 fn config(options: &Options, places: &Places) -> JobConfig {
@@ -92,7 +117,8 @@ fn config(options: &Options, places: &Places) -> JobConfig {
         .state_dir(&places.state)
         .seed(options.seed)
         .after_last_record(after)
-        .checkpoint_interval(interval);
+        .checkpoint_interval(interval)
+        .restart(RESTART);
     match options.parallelism {
         Some(parallelism) => config.parallelism(u32::try_from(parallelism.get()).unwrap_or(u32::MAX)),
         None => config,
@@ -109,8 +135,12 @@ fn pace(options: &Options, input: &InputFiles) -> std::io::Result<Option<Pace>> 
 }
 
 fn print_beginning(input: &InputFiles, places: &Places, found: Found) {
-    let verb = if found == Found::Unfinished { "going on with" } else { "beginning" };
-    println!("{verb} a run over {} and {}", input.transactions.display(), input.accounts.display());
+    let what = match found {
+        Found::NothingToResume => "beginning a run",
+        Found::Unfinished => "going on with a run",
+        Found::Unreported => "a run is finished, though its process was ended before it said so,",
+    };
+    println!("{what} over {} and {}", input.transactions.display(), input.accounts.display());
     println!("output: {}", places.output.display());
     println!("state:  {}", places.state.display());
 }
@@ -185,3 +215,6 @@ fn compare(input: &InputFiles, places: &Places, state: JobState) -> Result<u8, T
     print!("{verdict}");
     Ok(u8::from(!verdict.holds()))
 }
+
+#[cfg(test)]
+mod tests;
