@@ -115,7 +115,8 @@ impl Entry {
     /// Kills the actor behind the path, by request. Returns whether there is one.
     pub(crate) fn kill(&self) -> bool {
         let Some(cell) = lock(&self.cell).clone() else { return false };
-        if self.state() != ActorState::Running || cell.get_status() >= ractor::ActorStatus::Stopping {
+        // A kill during its start would never be told to its supervisor.
+        if self.state() != ActorState::Running || cell.get_status() != ractor::ActorStatus::Running {
             return false;
         }
         self.is_kill_asked.store(true, Ordering::Release);

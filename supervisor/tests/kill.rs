@@ -180,7 +180,7 @@ fn a_worker_killed_while_its_regions_restart_comes_back() -> Result<()> {
         let before = restarts(&job, "worker-0");
         // Either may be between two lives already.
         let _ = job.kill("middle/0");
-        while job.kill("worker-0").is_err() {}
+        until(&job, "a worker to kill", |job| job.kill("worker-0").is_ok());
         until(&job, "the worker is back", |job| restarts(job, "worker-0") > before);
         // Again while it ends what the one before it has left.
         let _ = job.kill("worker-0");
