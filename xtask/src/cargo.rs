@@ -24,7 +24,7 @@ pub(crate) fn loom() -> Result<(), String> {
         "-p",
         "tidegate-runtime",
         "--lib",
-        "loom",
+        "exchange::loom_tests",
     ]);
     run(&mut cargo)
 }

@@ -10,7 +10,7 @@ pub(crate) fn converted(bid: Bid) -> Bid {
 
 /// Whether a bid is kept.
 pub(crate) fn is_kept(bid: &Bid) -> bool {
-    bid.auction % 123 == 0
+    bid.auction.is_multiple_of(123)
 }
 
 /// Emits what is kept.
