@@ -16,11 +16,14 @@ pub(crate) fn bag<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeMap<T, usi
     bag
 }
 
-/// Seed of a random test: `SEED=` replays one.
+/// Seeds of a random test: `SEED=` replays one, `SEEDS=` runs so many.
 pub(crate) fn seeds(count: u64) -> Vec<u64> {
     match std::env::var("SEED") {
         Ok(seed) => vec![seed.parse().expect("SEED is a whole number")],
-        Err(_) => (0..count).collect(),
+        Err(_) => {
+            let wanted = std::env::var("SEEDS").map(|seeds| seeds.parse().expect("SEEDS is a whole number"));
+            (0..wanted.unwrap_or(count)).collect()
+        }
     }
 }
 
