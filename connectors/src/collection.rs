@@ -8,7 +8,7 @@ use tidegate_runtime::time::Clock;
 use tidegate_runtime::{Record, Result};
 
 use crate::index_split::{IndexSplit, IndexSplits};
-use crate::pace::{Grant, Pacer};
+use crate::pace::{Grant, Lane, Pacer};
 
 /// A source of the given records, in their order at parallelism 1.
 ///
@@ -52,7 +52,7 @@ impl<T: Record + Sync> Source for Collection<T> {
         Ok(CollectionReader {
             records: Arc::clone(&self.records),
             splits: IndexSplits::default(),
-            pacer: Arc::clone(&self.pacer),
+            lane: self.pacer.lane(cx.subtask),
             clock: cx.clock.clone(),
             last: None,
         })
@@ -69,7 +69,7 @@ impl<T: Record + Sync> Source for Collection<T> {
 pub struct CollectionReader<T> {
     records: Arc<[T]>,
     splits: IndexSplits,
-    pacer: Arc<Pacer>,
+    lane: Lane,
     clock: Clock,
     last: Option<u64>,
 }
@@ -87,9 +87,12 @@ impl<T: Record + Sync> SourceReader for CollectionReader<T> {
         if let Some(id) = self.splits.take_finished() {
             return Ok(Polled::SplitFinished(id));
         }
-        let Some(split) = self.splits.current() else { return Ok(Polled::NoSplit) };
+        let Some(split) = self.splits.current() else {
+            self.lane.leave();
+            return Ok(Polled::NoSplit);
+        };
         let room = OUTPUT_RECORDS_MAX.saturating_sub(out.records.len());
-        let mut granted = match self.pacer.grant(&self.clock, room) {
+        let mut granted = match self.lane.grant(&self.clock, room) {
             Grant::Now(granted) => granted,
             Grant::At(time) => return Ok(Polled::Pending(Some(time))),
         };
@@ -102,7 +105,7 @@ impl<T: Record + Sync> SourceReader for CollectionReader<T> {
             self.last = Some(run.end - 1);
             split.advance(&run);
         }
-        self.pacer.give_back(granted);
+        self.lane.give_back(granted);
         Ok(Polled::Ready)
     }
 

@@ -9,7 +9,7 @@ use tidegate_runtime::time::Clock;
 use tidegate_runtime::{Record, Result};
 
 use crate::index_split::{IndexSplit, IndexSplits};
-use crate::pace::{Grant, Pacer};
+use crate::pace::{Grant, Lane, Pacer};
 
 /// A source that emits `record(0)`, `record(1)`, ... without end, or up to [`Generator::count`].
 ///
@@ -75,7 +75,7 @@ impl<T: Record, F: Fn(u64) -> T + Send + Sync + 'static> Source for Generator<F>
         Ok(GeneratorReader {
             record: Arc::clone(&self.record),
             splits: IndexSplits::default(),
-            pacer: Arc::clone(&self.pacer),
+            lane: self.pacer.lane(cx.subtask),
             clock: cx.clock.clone(),
             last: None,
         })
@@ -91,7 +91,7 @@ impl<T: Record, F: Fn(u64) -> T + Send + Sync + 'static> Source for Generator<F>
 pub struct GeneratorReader<F> {
     record: Arc<F>,
     splits: IndexSplits,
-    pacer: Arc<Pacer>,
+    lane: Lane,
     clock: Clock,
     last: Option<u64>,
 }
@@ -111,16 +111,17 @@ impl<T: Record, F: Fn(u64) -> T + Send + Sync + 'static> SourceReader for Genera
         }
         let room = OUTPUT_RECORDS_MAX.saturating_sub(out.records.len());
         if self.splits.current().is_none() {
+            self.lane.leave();
             return Ok(Polled::NoSplit);
         }
-        let granted = match self.pacer.grant(&self.clock, room) {
+        let granted = match self.lane.grant(&self.clock, room) {
             Grant::Now(granted) => granted,
             Grant::At(time) => return Ok(Polled::Pending(Some(time))),
         };
         let target = &mut out.records.batch_mut().records;
         for emitted in 0..granted {
             let Some(split) = self.splits.current().filter(|split| !split.is_finished()) else {
-                self.pacer.give_back(granted - emitted);
+                self.lane.give_back(granted - emitted);
                 break;
             };
             let run = split.run(1);

@@ -11,7 +11,7 @@ use super::open_split::{OpenSplit, Progress, Reading};
 use super::source::FileSource;
 use super::split::FileSplit;
 use crate::files::format::Format;
-use crate::pace::{Grant, Pacer};
+use crate::pace::{Grant, Lane};
 use tidegate_runtime::output::OUTPUT_RECORDS_MAX;
 
 /// Reads a [`FileSource`].
@@ -26,7 +26,7 @@ pub struct FileReader<F: Format> {
     /// Splits in a row that had nothing.
     drained: usize,
     last: Option<Span>,
-    pacer: Arc<Pacer>,
+    lane: Lane,
     clock: Clock,
     look_every_ms: i64,
 }
@@ -52,7 +52,7 @@ impl<F: Format> FileReader<F> {
             current: 0,
             drained: 0,
             last: None,
-            pacer: source.pacer,
+            lane: source.pacer.lane(cx.subtask),
             clock: cx.clock.clone(),
             look_every_ms: i64::try_from(source.look_every.as_millis()).unwrap_or(i64::MAX),
         }
@@ -68,7 +68,7 @@ impl<F: Format> FileReader<F> {
         let (from, records) = (split.position(), out.records.len());
         let progress = split.read(&self.reading, limit, out);
         let emitted = out.records.len() - records;
-        self.pacer.give_back(limit - emitted);
+        self.lane.give_back(limit - emitted);
         let until = split.position();
         // After an error the bad record is the error's to name.
         if emitted > 0 {
@@ -90,10 +90,11 @@ impl<F: Format> SourceReader for FileReader<F> {
 
     fn poll(&mut self, out: &mut SourceOutput<'_, F::Record>) -> Result<Polled> {
         if self.splits.is_empty() {
+            self.lane.leave();
             return Ok(Polled::NoSplit);
         }
         let room = OUTPUT_RECORDS_MAX.saturating_sub(out.records.len());
-        let limit = match self.pacer.grant(&self.clock, room) {
+        let limit = match self.lane.grant(&self.clock, room) {
             Grant::Now(records) => records,
             Grant::At(time) => return Ok(Polled::Pending(Some(time))),
         };
