@@ -1,3 +1,5 @@
+//! The facade of Tidegate: everything that a pipeline needs, under one name.
+//!
 #![doc = include_str!("../README.md")]
 
 mod execute;

@@ -1,4 +1,4 @@
-//! The manifest: what a checkpoint is. It exists iff its manifest does (I20).
+//! The manifest: what a checkpoint is. It exists iff its manifest does (I12).
 //!
 //! ```text
 //! "TGMF", version u8, length u32 of the body, CRC-32 of the body u32, body (postcard)

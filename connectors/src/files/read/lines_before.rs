@@ -32,7 +32,7 @@ impl LinesBefore {
         if self.counter.as_ref().is_none_or(|counter| counter.offset > offset) {
             self.counter = Some(Counter { input: Input::open(split)?, offset: 0, breaks: 0 });
         }
-        let counter = self.counter.as_mut().expect("I71: it was set above");
+        let counter = self.counter.as_mut().expect("I50: it was set above");
         counter.advance(offset).map_err(|cause| Error::Read {
             action: "count the lines of",
             path: split.path.clone().into(),

@@ -182,7 +182,7 @@ impl<F: Format> OpenSplit<F> {
         if bytes.is_empty() && reading.format.empty_lines() == EmptyLines::Skipped {
             return Ok(());
         }
-        let decoder = self.decoder.as_mut().expect("I72: a split is prepared before it is read");
+        let decoder = self.decoder.as_mut().expect("I51: a split is prepared before it is read");
         match decoder.decode(self.buffer.bytes(bytes.clone())) {
             Ok(record) => {
                 out.emit(record);

@@ -59,7 +59,7 @@ impl Publication {
 }
 
 fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_extend(value, vec![VERSION]).expect("I73: plain structs encode into memory")
+    postcard::to_extend(value, vec![VERSION]).expect("I52: plain structs encode into memory")
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {

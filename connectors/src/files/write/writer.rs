@@ -140,7 +140,7 @@ impl<E: Encoding> SinkWriter for FileWriter<E> {
             let part = self.new_part()?;
             self.current = Some((part, self.parts.encoding.encoder(Beginning::Empty)));
         }
-        let (part, encoder) = self.current.as_mut().expect("I74: it was set above");
+        let (part, encoder) = self.current.as_mut().expect("I53: it was set above");
         encoder.encode(&batch.records[range], part.buffer()).map_err(|problem| Error::Encode {
             type_name: std::any::type_name::<E::Record>(),
             format: self.parts.encoding.extension(),
