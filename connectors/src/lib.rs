@@ -5,7 +5,7 @@
 //! | memory | [`collection`] | [`collect`], [`discard`] |
 //! | channels | [`channel`] | [`channel_sink`] |
 //! | generated | [`generate`] | |
-//! | files | [`files`] | [`json_lines`], [`csv`], [`lines`] |
+//! | files | [`files()`] | [`json_lines`], [`csv()`], [`lines`] |
 
 pub mod files;
 
