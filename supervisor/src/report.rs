@@ -83,7 +83,7 @@ pub struct CheckpointRecord {
     pub triggered_ms: i64,
     /// From trigger to its end, in milliseconds.
     pub duration_ms: u64,
-    /// Bytes of its manifest and of the rows that were handed over for it.
+    /// Bytes of the rows of keyed state that were written for it.
     pub bytes: u64,
 }
 

@@ -64,10 +64,11 @@ fn a_held_sink_shows_where_bytes_queue_and_who_is_parked_for_it() {
 
     live.controls.hold_sink();
     live.controls.allow(1_000_000);
-    let full = live.until("all before the sink are parked", |picture| {
+    let full = live.until("all before the sink are parked, and bytes wait for it in both lanes", |picture| {
         ["numbers/0", "count/0", "count/1"]
             .iter()
             .all(|path| subtask(picture, path).activity == Activity::BackPressured)
+            && subtask(picture, "out/0").inputs.iter().all(|input| input.queued_bytes > 0)
     });
     assert_eq!(subtask(&full, "out/0").activity, Activity::Running);
     let queued: Vec<(&str, bool)> = subtask(&full, "out/0")
@@ -202,6 +203,9 @@ fn a_checkpoint_is_triggered_listed_and_shown_by_every_subtask() {
     assert_eq!((before.last_checkpoint.as_ref(), subtask(&before, "count/0").last_checkpoint), (None, None));
     assert_eq!(live.run(&["checkpoints"]).out, "no checkpoint yet\n");
     live.controls.allow(100);
+    live.until("there is state to write", |picture| {
+        ["count/0", "count/1"].iter().any(|path| subtask(picture, path).state_entries > 0)
+    });
     let ran = live.run(&["checkpoint"]);
     assert_eq!(ran.status, ExitStatus::Done, "{ran:?}");
     let after = live.picture();
