@@ -6,7 +6,9 @@ use std::path::PathBuf;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of a job's handle.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its `Debug` form is its message, because that is what a `main` that returns it prints.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Of the runtime: graph, settings, state directory, or the failure that ended the job.
@@ -51,4 +53,10 @@ pub enum Error {
         /// What it is, and what to do.
         problem: String,
     },
+}
+
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }

@@ -9,6 +9,7 @@ use ractor::ActorRuntime;
 use tidegate_runtime::config::JobConfig;
 use tidegate_runtime::files::{FileLayer, RealFiles};
 use tidegate_runtime::graph::{Graph, NodeKind, Plan};
+use tidegate_runtime::sink::RunStart;
 use tidegate_runtime::time::Clock;
 use tokio::runtime::{Builder, Runtime};
 
@@ -21,6 +22,7 @@ use crate::post::{Post, Slot};
 use crate::report::{Counters, History};
 use crate::root::RootActor;
 use crate::run_storage::{Opened, RunStorage};
+use crate::storage::{ManifestStore, RunEnd};
 use crate::timer::Timers;
 use crate::topology::{ActorKind, JobState};
 use crate::worker::{DataPlane, WorkerShared, watch};
@@ -50,12 +52,22 @@ pub fn launch_on(files: Arc<dyn FileLayer>, graph: &Graph, config: JobConfig) ->
     let plan = Arc::new(Plan::of(graph, &config)?);
     let clock = Clock::system();
     let opened = RunStorage::open(&files, &plan, &config, &clock)?;
+    if let Err(refusal) = check_sinks(&plan, &opened) {
+        // Nothing of a fresh run exists yet: the next start, with other output perhaps, begins afresh too.
+        let end = (opened.start == RunStart::Fresh).then_some(RunEnd::Finished);
+        opened.storage.close(end)?;
+        return Err(refusal);
+    }
+    Launch { plan, clock, config, opened }.start()
+}
+
+fn check_sinks(plan: &Plan, opened: &Opened) -> Result<()> {
     for vertex in &plan.vertices {
         if let NodeKind::Sink(_, checks) = &vertex.root.kind {
             checks.check(opened.lineage, opened.start)?;
         }
     }
-    Launch { plan, clock, config, opened }.start()
+    Ok(())
 }
 
 struct Launch {

@@ -1,0 +1,152 @@
+//! The second day of a job: output in the way, bad records, stop and resume, drain, over the public API.
+
+mod support;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use support::bag;
+use tidegate::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Payment {
+    id: u64,
+    amount: f64,
+}
+
+fn config(dir: &Path) -> JobConfig {
+    JobConfig::new()
+        .parallelism(2)
+        .state_dir(dir.join("state"))
+        .checkpoint_interval(millis(20))
+        .restart(RestartPolicy::None)
+        .endpoint(Endpoint::Off)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the input of a test need not survive a crash")]
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("a test's directory can be written");
+}
+
+fn copy(dir: &Path, output: &str) -> Dataflow {
+    let flow = Dataflow::new("copy");
+    flow.source("lines", files(dir.join("in.txt").display().to_string()))
+        .sink("out", lines(dir.join(output).display().to_string()));
+    flow.with_config(config(dir))
+}
+
+#[test]
+fn a_refused_start_leaves_nothing_that_refuses_the_next_one() -> tidegate::Result<()> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    write(&dir.path().join("in.txt"), "a\nb\n");
+    copy(dir.path(), "out").run()?;
+    // The first run has finished, so a second one is another run: its output is in the way.
+    let refusal = copy(dir.path(), "out").run().expect_err("another run's output is there");
+    assert!(refusal.to_string().contains("out"), "{refusal}");
+    let report = copy(dir.path(), "elsewhere").run()?;
+    assert_eq!(report.totals.records_in, 2);
+    Ok(())
+}
+
+fn payments(dir: &Path, policy: OnBadRecord) -> (Dataflow, Collected<u64>, Collected<String>) {
+    let text = "id,amount\n1,10.5\n2,much\n3,7\n";
+    write(&dir.join("payments.csv"), text);
+    let flow = Dataflow::new("payments");
+    let source = files(dir.join("payments.csv").display().to_string()).csv::<Payment>().on_bad_record(policy);
+    let (good, bad) = flow.source_with_dead_letters("payments", source);
+    let (sink, ids) = collect();
+    good.map(|payment| payment.id).sink("ids", sink);
+    let (sink, letters) = collect();
+    bad.map(|letter| format!("{}: {}", letter.source, String::from_utf8_lossy(&letter.raw)))
+        .sink("letters", sink);
+    (flow.with_config(config(dir)), ids, letters)
+}
+
+#[test]
+fn a_bad_line_fails_the_job_and_the_error_names_where_it_is() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (flow, _, _) = payments(dir.path(), OnBadRecord::Fail);
+    let error = flow.run().expect_err("line 3 is bad").to_string();
+    for part in ["payments.csv:3", "byte offset 17", "column `amount`", "`much` is not a number"] {
+        assert!(error.contains(part), "`{part}` is not in: {error}");
+    }
+}
+
+#[test]
+fn a_bad_line_is_skipped_and_counted_or_sent_to_its_own_stream() -> tidegate::Result<()> {
+    for (policy, expected) in
+        [(OnBadRecord::Skip, vec![]), (OnBadRecord::DeadLetter, vec!["payments: 2,much"])]
+    {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (flow, ids, letters) = payments(dir.path(), policy);
+        let report = flow.run()?;
+        assert_eq!(bag(ids.take()), bag([1, 3]));
+        let letters: Vec<String> = letters.take().iter().map(|letter| letter.trim_end().to_owned()).collect();
+        assert_eq!(letters, expected);
+        assert_eq!(report.totals.skipped_records, u64::from(letters.is_empty()));
+    }
+    Ok(())
+}
+
+/// Counts of a paced stream of numbers by their last digit.
+fn counts(dir: &Path) -> Dataflow {
+    let flow = Dataflow::new("counts");
+    flow.source("numbers", generate(|index| index).count(4_000).rate(8_000))
+        .key_by(|n| n % 10)
+        .stateful_map("count", |count: &mut u64, n| {
+            *count += 1;
+            (n % 10, *count)
+        })
+        .sink("out", json_lines(dir.join("out").display().to_string()));
+    flow.with_config(config(dir))
+}
+
+fn committed(dir: &Path) -> Vec<(u64, u64)> {
+    let entries = std::fs::read_dir(dir.join("out")).map(|entries| entries.flatten().collect::<Vec<_>>());
+    let files =
+        entries.unwrap_or_default().into_iter().map(|entry| entry.path()).filter(|path| path.is_file());
+    files
+        .flat_map(|path| {
+            let text = std::fs::read_to_string(path).expect("a committed file is readable");
+            text.lines()
+                .map(|line| serde_json::from_str(line).expect("a committed line is whole"))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn a_stopped_job_goes_on_where_it_stood_and_every_result_is_there_once() -> tidegate::Result<()> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let job = counts(dir.path()).launch()?;
+    job.checkpoint()?;
+    job.stop(StopMode::Suspend)?;
+    assert_eq!(job.wait()?.state, JobState::Stopped);
+    drop(job);
+    let before = committed(dir.path()).len();
+    assert!(before < 4_000, "it was stopped in the middle");
+    assert_eq!(counts(dir.path()).run()?.state, JobState::Finished);
+    let expected = (0..10).flat_map(|digit| (1..=400).map(move |count| (digit, count)));
+    assert_eq!(bag(committed(dir.path())), bag(expected));
+    Ok(())
+}
+
+#[test]
+fn a_drained_job_is_finished_and_its_windows_have_fired() -> tidegate::Result<()> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let flow = Dataflow::new("drain");
+    let (sink, sums) = collect();
+    flow.source("numbers", generate(|index| index).rate(2_000))
+        .event_time(WatermarkStrategy::monotonic(), |n| *n as i64)
+        .key_by(|_| 0_u64)
+        .window(Tumbling::of(hours(1)))
+        .reduce("largest", |largest, n| *largest = n.max(*largest))
+        .sink("sums", sink);
+    let job = flow.with_config(config(dir.path())).launch()?;
+    job.checkpoint()?;
+    job.stop(StopMode::Drain)?;
+    assert_eq!(job.wait()?.state, JobState::Finished);
+    let largest = sums.take();
+    assert_eq!(largest.len(), 1, "the one open window fired: {largest:?}");
+    Ok(())
+}
