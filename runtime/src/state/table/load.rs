@@ -18,7 +18,8 @@ use crate::state::table::slot::{Origin, Slot};
 pub(crate) enum Loading {
     /// The store has no row of this state, so a miss is an absent key.
     Nothing,
-    /// The whole state fits: a miss loads its segment, after which misses there cost nothing.
+    /// The whole state fits: the first misses of a segment load their keys, the next one loads the segment, after
+    /// which misses there cost nothing.
     Segments {
         /// Estimated rows.
         rows: u64,
@@ -32,6 +33,10 @@ pub(crate) enum Loading {
 
 /// Rows that are looked at to estimate how many there are.
 const SAMPLE_ROWS: u64 = 1_024;
+/// Keys of a segment that are read one at a time before the whole segment is. A segment takes about as long as so
+/// many keys: keys that are spread over all segments don't wait for rows that nobody asked for, and where more are
+/// asked for the time is at most doubled.
+pub(super) const KEYS_READ_MAX: u8 = 8;
 
 impl Loading {
     pub(super) fn plan<K, C>(
@@ -98,6 +103,11 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         match self.loading {
             Loading::Segments { .. } => {
                 let index = self.directory.index(self.directory.position(hash));
+                let segment = self.directory.segment_mut(index);
+                if segment.keys_read < KEYS_READ_MAX {
+                    segment.keys_read += 1;
+                    return self.load_key(hash, key);
+                }
                 if let Some(hashes) = self.directory.hashes(index) {
                     self.load_range(hashes)?;
                 }
@@ -150,22 +160,26 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     /// The stored keys of a range, in the order of rows.
     pub(super) fn read_range(&self, hashes: (KeyHash, KeyHash)) -> Result<Vec<(KeyHash, K, C)>> {
         let mut read = Vec::new();
-        let mut open: Option<(KeyHash, Vec<u8>, C)> = None;
+        let mut open: Option<(KeyHash, C)> = None;
+        let mut open_key = Vec::new();
         self.lease.scan(self.state, hashes, &mut |row| {
             let (hash, key, value) = (row.key.hash, row.key.key, value_of(&row)?);
             let before = match open.take() {
-                Some((open_hash, open_key, cell)) if open_hash == hash && open_key == key => Some(cell),
-                Some((hash, key, cell)) => {
-                    read.push((hash, K::decode(hash, &key)?, cell));
+                Some((open_hash, cell)) if open_hash == hash && open_key == key => Some(cell),
+                ended => {
+                    if let Some((hash, cell)) = ended {
+                        read.push((hash, K::decode(hash, &open_key)?, cell));
+                    }
+                    open_key.clear();
+                    open_key.extend_from_slice(key);
                     None
                 }
-                None => None,
             };
-            open = Some((hash, key.to_vec(), C::load(before, row.key.element, value)?));
+            open = Some((hash, C::load(before, row.key.element, value)?));
             Ok(())
         })?;
-        if let Some((hash, key, cell)) = open {
-            read.push((hash, K::decode(hash, &key)?, cell));
+        if let Some((hash, cell)) = open {
+            read.push((hash, K::decode(hash, &open_key)?, cell));
         }
         Ok(read)
     }

@@ -41,6 +41,8 @@ pub(crate) struct Segment<K, C> {
     pub(crate) recency: Recency,
     /// Whether it holds tombstones.
     pub(crate) litter: Litter,
+    /// Keys that were read from the store one at a time while it was partial.
+    pub(crate) keys_read: u8,
 }
 
 pub(crate) const NO_SIDE: u32 = u32::MAX;
@@ -120,6 +122,7 @@ impl<K: TableKey, C> Segment<K, C> {
             coverage,
             recency: Recency::Idle,
             litter: Litter::None,
+            keys_read: 0,
         }
     }
 
