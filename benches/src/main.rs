@@ -3,6 +3,7 @@
 mod data;
 mod latency;
 mod loops;
+mod memory;
 mod options;
 mod paced;
 mod pipelines;
@@ -51,6 +52,7 @@ fn run(options: Options) -> Outcome<Vec<Row>> {
         Bench::SlidingCount => throughput(&pipelines::sliding_count(), options),
         Bench::SessionCount => throughput(&pipelines::session_count(), options),
         Bench::Latency => with_plan(latency::plan()?, options, latency::run),
+        Bench::Memory => with_plan(memory::plan()?, options, memory::run),
         Bench::Recovery => with_plan(recovery::plan()?, options, recovery::run),
     }
 }

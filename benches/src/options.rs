@@ -10,6 +10,7 @@ usage: cargo xtask bench NAME [--quick] [--json]
   sliding-count   bids of each auction in windows of 10 s every 2 s
   session-count   bids of each bidder in sessions with a gap of 10 s
   latency         100 k records/s through one keyed exchange, beside two threads
+  memory          resident memory of keyed-count over 60 s
   recovery        a keyed subtask is killed, with 1 M and 4 M keys in redb
 --quick ends within 40 s; --json prints one object a line";
 
@@ -22,6 +23,7 @@ pub(crate) enum Bench {
     SlidingCount,
     SessionCount,
     Latency,
+    Memory,
     Recovery,
 }
 
@@ -64,6 +66,7 @@ fn named(name: &str) -> Result<Bench, String> {
         "sliding-count" => Bench::SlidingCount,
         "session-count" => Bench::SessionCount,
         "latency" => Bench::Latency,
+        "memory" => Bench::Memory,
         "recovery" => Bench::Recovery,
         unknown => return Err(format!("unknown benchmark `{unknown}`\n{USAGE}")),
     })
