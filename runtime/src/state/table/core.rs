@@ -125,7 +125,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         let position = self.directory.position(hash);
         let index = self.directory.index(position);
         let segment = self.directory.segment(index);
-        match segment.probe(segment.home(position), hash, key) {
+        match segment.probe(segment.home(position), key) {
             Probe::Live(slot) => Ok(Some(At { segment: index as u32, slot: slot as u32 })),
             Probe::Dead(_) => Ok(None),
             Probe::Absent if segment.coverage == Coverage::Complete => Ok(None),
@@ -138,30 +138,30 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         let position = self.directory.position(hash);
         let index = self.directory.index(position);
         let segment = self.directory.segment(index);
-        (index, segment.probe(segment.home(position), hash, key))
+        (index, segment.probe(segment.home(position), key))
     }
 
     #[inline]
     pub(crate) fn cell(&self, at: At) -> &C {
-        match self.directory.segment(at.segment as usize).slot(at.slot as usize) {
-            Slot::Live { cell, .. } => cell,
-            Slot::Dead { .. } => moved(),
+        match self.directory.segment(at.segment as usize).get(at.slot as usize) {
+            Some(Slot::Live { cell, .. }) => cell,
+            _ => moved(),
         }
     }
 
     #[inline(always)]
     fn cell_mut(&mut self, at: At) -> &mut C {
-        match self.directory.segment_mut(at.segment as usize).slot_mut(at.slot as usize) {
-            Slot::Live { cell, .. } => cell,
-            Slot::Dead { .. } => moved(),
+        match self.directory.segment_mut(at.segment as usize).get_mut(at.slot as usize) {
+            Some(Slot::Live { cell, .. }) => cell,
+            _ => moved(),
         }
     }
 
     /// A cell to be changed: its rows of the frozen version are handed over first, and it is stamped.
     #[inline]
     pub(crate) fn touch(&mut self, at: At) -> Result<&mut C> {
-        match self.directory.segment(at.segment as usize).slot(at.slot as usize) {
-            Slot::Live { stamp, .. } if *stamp == self.current => {}
+        match self.directory.segment(at.segment as usize).get(at.slot as usize) {
+            Some(Slot::Live { stamp, .. }) if *stamp == self.current => {}
             _ => self.stamp(at)?,
         }
         Ok(self.cell_mut(at))
@@ -187,12 +187,8 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         let position = self.directory.position(hash);
         let index = self.directory.index(position);
         let segment = self.directory.segment(index);
-        match segment.probe(segment.home(position), hash, key) {
-            Probe::Live(slot) if segment.is_dirty(slot, key, self.current) => {
-                Some(At { segment: index as u32, slot: slot as u32 })
-            }
-            _ => None,
-        }
+        let place = segment.find_dirty(segment.home(position), key, self.current)?;
+        Some(At { segment: index as u32, slot: place as u32 })
     }
 
     #[inline(never)]
@@ -213,7 +209,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         if C::SWEPT {
             segment.litter = Litter::Some;
         }
-        if let Slot::Live { stamp, origin, cell, .. } = segment.slot_mut(at.slot as usize) {
+        if let Some(Slot::Live { stamp, origin, cell, .. }) = segment.get_mut(at.slot as usize) {
             *stamp = current;
             *origin = Origin::Stored;
             cell.sweep(sweepable);
@@ -233,9 +229,10 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             Probe::Absent => Origin::Fresh,
             Probe::Dead(slot) | Probe::Live(slot) => {
                 self.hand_over(index, slot)?;
-                let tombstone = self.directory.segment_mut(index).slot_mut(slot);
-                let key = K::of(hash, key);
-                *tombstone = Slot::Live { stamp: self.current, origin: Origin::Stored, key, cell };
+                if let Some(tombstone) = self.directory.segment_mut(index).get_mut(slot) {
+                    let key = K::of(hash, key);
+                    *tombstone = Slot::Live { stamp: self.current, origin: Origin::Stored, key, cell };
+                }
                 self.mark_written(index);
                 return Ok(At { segment: index as u32, slot: slot as u32 });
             }
@@ -268,6 +265,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             return Err(hashes_alike::<K>());
         }
         let before = segment.bytes();
+        self.generation += 1;
         let place = segment.insert(range, hash, slot);
         self.slot_bytes = self.slot_bytes + segment.bytes() - before;
         self.entries += 1;
@@ -303,17 +301,17 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         self.hand_over(index, place)?;
         self.generation += 1;
         let current = self.current;
-        let is_unknown_below = match self.directory.segment(index).slot(place) {
-            Slot::Live { stamp, origin, .. } => *stamp == current && *origin == Origin::Fresh,
-            Slot::Dead { .. } => moved(),
+        let is_unknown_below = match self.directory.segment(index).get(place) {
+            Some(Slot::Live { stamp, origin, .. }) => *stamp == current && *origin == Origin::Fresh,
+            _ => moved(),
         };
         if is_unknown_below || self.mode == SnapshotMode::Full {
             let (range, segment) = self.directory.parts(index);
             let slot = segment.remove(range, place);
             self.entries -= 1;
             return match slot {
-                Slot::Live { cell, .. } => Ok(cell),
-                Slot::Dead { .. } => moved(),
+                Some(Slot::Live { cell, .. }) => Ok(cell),
+                _ => moved(),
             };
         }
         let segment = self.directory.segment_mut(index);
@@ -332,36 +330,36 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         }
     }
 
-    /// Fetches into the cache the index that a look-up will read; guesses where that is.
+    /// Fetches into the cache the header that a look-up will read.
     #[inline(always)]
-    pub(crate) fn prefetch_index(&self, hash: KeyHash) -> Home {
+    pub(crate) fn prefetch_header(&self, hash: KeyHash) {
+        self.directory.prefetch(self.directory.position(hash));
+    }
+
+    /// Fetches into the cache the slots that a look-up will read; guesses where they are.
+    #[inline(always)]
+    pub(crate) fn prefetch_slot(&self, hash: KeyHash) -> Home {
         let position = self.directory.position(hash);
         let index = self.directory.index(position);
         let segment = self.directory.segment(index);
         let home = segment.home(position);
-        segment.prefetch_index(home);
+        segment.prefetch_places(home);
         Home { segment: index as u32, home: home as u32 }
-    }
-
-    /// Fetches into the cache the slot that a look-up will read; guesses where that is.
-    #[inline(always)]
-    pub(crate) fn prefetch_slot(&self, home: Home, hash: KeyHash) -> At {
-        let slot = self.directory.segment(home.segment as usize).prefetch_slot(home.home as usize, hash);
-        At { segment: home.segment, slot: slot as u32 }
     }
 
     /// As `upsert`, trying first where `prefetch_slot` guessed: what holds the key there is the key's slot.
     #[inline(always)]
     pub(crate) fn upsert_at(
         &mut self,
-        at: At,
+        home: Home,
         (hash, key): (KeyHash, &K::Lookup),
         make: impl FnOnce() -> C,
     ) -> Result<&mut C> {
-        if self.directory.segment(at.segment as usize).is_dirty(at.slot as usize, key, self.current) {
-            return Ok(self.cell_mut(at));
+        let Home { segment, home } = home;
+        match self.directory.segment(segment as usize).find_dirty(home as usize, key, self.current) {
+            Some(place) => Ok(self.cell_mut(At { segment, slot: place as u32 })),
+            None => self.upsert_clean(hash, key, make),
         }
-        self.upsert_clean(hash, key, make)
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::key::KeyHash;
 use crate::state::table::key::TableKey;
+use crate::state::table::prefetch::prefetch;
 use crate::state::table::range::{HashRange, Position};
 use crate::state::table::segment::{Coverage, SEGMENT_SLOTS_MAX, Segment};
 
@@ -53,6 +54,13 @@ impl<K: TableKey, C> Directory<K, C> {
         let index = (position >> (64 - u32::from(self.depth))) as usize;
         let bits = self.depth - self.segments[index].depth;
         index >> bits << bits
+    }
+
+    /// Fetches into the cache the header of a position.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, position: Position) {
+        let index = (position >> (64 - u32::from(self.depth))) as usize;
+        prefetch(self.segments.as_ptr().wrapping_add(index));
     }
 
     #[inline(always)]

@@ -90,7 +90,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             segment.recency = Recency::Idle;
             return Passed::Nothing;
         }
-        if !segment.slots().iter().any(|slot| slot.stamp() <= durable) {
+        if !segment.slots().any(|slot| slot.stamp() <= durable) {
             return Passed::Nothing;
         }
         let (before, used) = (segment.bytes(), segment.used());

@@ -9,7 +9,7 @@ use crate::state::StateValue;
 use crate::state::lease::{SlicePace, StateLease, StateTable};
 use crate::state::registry::TableOrigin;
 use crate::state::table::cell::{Cell, Single};
-use crate::state::table::core::{At, Home, Table};
+use crate::state::table::core::{Home, Table};
 use crate::state::table::key::{Native, TableKey};
 
 /// One value of type `V` for each key that a subtask owns.
@@ -122,51 +122,50 @@ impl<K: Key, V: StateValue> KeyedTable<K, V> {
     ) -> Result<()> {
         let mut ahead = Ahead::new(&self.table, hashes);
         for (record, hash) in hashes.iter().enumerate() {
-            let at = ahead.next(&self.table, hashes, record);
+            let home = ahead.next(&self.table, hashes, record);
             let key = key(record);
-            let cell = self.table.upsert_at(at, (*hash, key.borrow()), || Single(default()))?;
+            let cell = self.table.upsert_at(home, (*hash, key.borrow()), || Single(default()))?;
             change(record, &mut cell.0)?;
         }
         Ok(())
     }
 }
 
-/// Records that a slot is fetched ahead, and an index again: enough to hide the latency of memory, few enough for
+/// Records that a slot is fetched ahead, and a header again: enough to hide the latency of memory, few enough for
 /// what was fetched to stay in the cache.
 const AHEAD: usize = 16;
 
-/// Fetches what records will need: the index of the second next round, the slot of the next. What it says are
+/// Fetches what records will need: the header of the second next round, the slot of the next. What it says are
 /// guesses, which a change of the table between makes wrong at most.
 struct Ahead {
     homes: [Home; AHEAD],
-    slots: [At; AHEAD],
 }
 
 impl Ahead {
     #[inline(always)]
     fn new<K: TableKey, C: Cell>(table: &Table<K, C>, hashes: &[KeyHash]) -> Self {
-        let mut ahead = Self { homes: [Home::default(); AHEAD], slots: [At::default(); AHEAD] };
-        for (hash, slot) in hashes.iter().zip(&mut ahead.slots) {
-            *slot = table.prefetch_slot(table.prefetch_index(*hash), *hash);
+        let mut ahead = Self { homes: [Home::default(); AHEAD] };
+        for hash in hashes.iter().take(2 * AHEAD) {
+            table.prefetch_header(*hash);
         }
-        for (hash, home) in hashes.iter().skip(AHEAD).zip(&mut ahead.homes) {
-            *home = table.prefetch_index(*hash);
+        for (hash, home) in hashes.iter().zip(&mut ahead.homes) {
+            *home = table.prefetch_slot(*hash);
         }
         ahead
     }
 
     /// Where the slot of a record is; fetches for later ones.
     #[inline(always)]
-    fn next<K: TableKey, C: Cell>(&mut self, table: &Table<K, C>, hashes: &[KeyHash], record: usize) -> At {
-        let (slot, home) = (&mut self.slots[record % AHEAD], &mut self.homes[record % AHEAD]);
-        let at = *slot;
+    fn next<K: TableKey, C: Cell>(&mut self, table: &Table<K, C>, hashes: &[KeyHash], record: usize) -> Home {
+        let home = &mut self.homes[record % AHEAD];
+        let guess = *home;
         if let Some(hash) = hashes.get(record + AHEAD) {
-            *slot = table.prefetch_slot(*home, *hash);
+            *home = table.prefetch_slot(*hash);
         }
         if let Some(hash) = hashes.get(record + 2 * AHEAD) {
-            *home = table.prefetch_index(*hash);
+            table.prefetch_header(*hash);
         }
-        at
+        guess
     }
 }
 

@@ -49,8 +49,8 @@ impl Loading {
             return Ok(Loading::Nothing);
         }
         let rows = estimate(state, lease, range)?;
-        // Arrays are two thirds full or more.
-        let slot = (size_of::<Slot<K, C>>() as u64).saturating_mul(3) / 2;
+        // Arrays are half full or more.
+        let slot = (size_of::<Slot<K, C>>() as u64).saturating_mul(2);
         let fitting = (budget.entries as u64).min(budget.bytes as u64 / slot.max(1));
         if mode == SnapshotMode::Full || rows <= fitting {
             return Ok(Loading::Segments { rows });

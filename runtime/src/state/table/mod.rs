@@ -1,7 +1,7 @@
 //! The typed write-back table: native keys and values in memory, rows in the store.
 //!
 //! - `range`, `directory`, `segment`, `slot`: where a hash stands. Segments of at most 1,024 slots by the top bits of
-//!   the hash, slots in hash order within, so that rows come out sorted.
+//!   the hash, arrays of slots in hash order within, so that rows come out sorted and a look-up has one slow access.
 //! - `core`: look-up, change, delete. A slot's stamp is the version that wrote it: equal to the current one it is
 //!   dirty; up to the durable one it is clean; between, it is in flight.
 //! - `snapshot`, `merge`, `side`: a freeze only counts the version up; slots of the frozen version are encoded in

@@ -1,9 +1,9 @@
-//! A segment: up to about 1,024 slots without gaps, and a small index over them in the order of hashes.
+//! A segment: up to about 1,024 slots in the order of their hashes, in an array with gaps.
 //!
-//! The index is open addressing over two-byte tags: part of the hash, and the number of the slot. It is small enough
-//! for the processor's caches where the slots are not, so a look-up touches one slot, and a slot has no gaps around it.
-//! A slot's home in the index is a multiply-shift of the hash bits below the segment's, so homes are in the order of
-//! hashes; probing is linear and insertion keeps the order, so encoding is a walk along the index.
+//! Open addressing over the slots themselves: a slot's home is a multiply-shift of the hash bits below the segment's,
+//! so homes are in the order of hashes; probing is linear and insertion keeps the order. A look-up touches the header
+//! and then the slot, the one random access to memory for it, and encoding is a walk along the array. An index
+//! in front would allow slots without gaps, but costs a second random access, which took longer than the slot's.
 
 use crate::key::KeyHash;
 use crate::state::table::cell::Version;
@@ -16,19 +16,22 @@ use crate::state::table::slot::Slot;
 pub(crate) const SEGMENT_SLOTS_MAX: usize = 1_024;
 /// Slots that a segment can number, if dividing doesn't help.
 pub(crate) const SEGMENT_SLOTS_LIMIT: usize = 2_000;
-/// Tags that are compared at once; more than 49 of 50 keys are among them.
-const NEAREST: usize = 4;
-/// Homes of the smallest index.
-const HOMES_MIN: u32 = 8;
-/// Places behind the last home, for tags pushed over the end.
-const OVERFLOW: usize = 8;
+/// Homes of the smallest array.
+const HOMES_MIN: usize = 4;
+/// Places behind the last home, for slots pushed over the end.
+const OVERFLOW: usize = 4;
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
+/// Bytes of the slots that are small.
+const SMALL: usize = 32;
 
 /// The header of a segment, one line of the cache.
 #[repr(align(64))]
 pub(crate) struct Segment<K, C> {
-    slots: Vec<Slot<K, C>>,
-    index: Box<[Tag]>,
+    places: Vec<Option<Slot<K, C>>>,
     homes: u32,
+    /// Places that hold a slot.
+    used: u32,
     /// The newest stamp in it.
     pub(crate) last: Version,
     /// Its side buffer, or `NO_SIDE`.
@@ -70,7 +73,7 @@ pub(crate) enum Litter {
     Some,
 }
 
-/// What a probe found: the number of a slot.
+/// What a probe found: the place of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
     Live(usize),
@@ -78,44 +81,12 @@ pub(crate) enum Probe {
     Absent,
 }
 
-/// A place of the index: 5 bits of the hash and, in 11 bits, one more than the slot's number; 0 is empty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tag(u16);
-
-impl Tag {
-    const EMPTY: Tag = Tag(0);
-    /// The bits of the slot's number.
-    const NUMBER: u16 = 0x7ff;
-
-    #[inline(always)]
-    fn print(hash: KeyHash) -> u16 {
-        hash.0 as u16 & !Self::NUMBER
-    }
-
-    fn new(hash: KeyHash, slot: usize) -> Self {
-        debug_assert!(slot < SEGMENT_SLOTS_LIMIT);
-        Tag(Self::print(hash) | (slot as u16 + 1))
-    }
-
-    /// Whether it may be of a hash with this print; an empty one too, if that is 0.
-    #[inline(always)]
-    fn has(self, print: u16) -> bool {
-        (self.0 ^ print) <= Self::NUMBER
-    }
-
-    /// The slot's number; of an empty one, a number that no slot has.
-    #[inline(always)]
-    fn slot(self) -> usize {
-        usize::from(self.0 & Self::NUMBER).wrapping_sub(1)
-    }
-}
-
 impl<K: TableKey, C> Segment<K, C> {
     pub(crate) fn new(depth: u8, coverage: Coverage) -> Self {
         Self {
-            slots: Vec::new(),
-            index: Box::default(),
+            places: Vec::new(),
             homes: 0,
+            used: 0,
             last: 0,
             side: NO_SIDE,
             depth,
@@ -126,212 +97,178 @@ impl<K: TableKey, C> Segment<K, C> {
         }
     }
 
-    /// The place of the index where a look-up starts.
+    /// How full the array gets, in hundredths of its homes. Small slots are cheap to leave empty, and what is looked up
+    /// is found sooner.
+    const FULL: usize = if size_of::<Option<Slot<K, C>>>() <= SMALL { 60 } else { 80 };
+
+    /// The place where a look-up starts.
     #[inline(always)]
     pub(crate) fn home(&self, position: Position) -> usize {
         ((u128::from(position << self.depth) * u128::from(self.homes)) >> 64) as usize
     }
 
-    /// Fetches into the cache the index where a look-up starts.
+    /// Fetches into the cache the places where a look-up starts: two lines, for most look-ups pass the end of the first.
     #[inline(always)]
-    pub(crate) fn prefetch_index(&self, home: usize) {
-        prefetch(self.index.as_ptr().wrapping_add(home));
+    pub(crate) fn prefetch_places(&self, home: usize) {
+        let place = self.places.as_ptr().wrapping_add(home);
+        prefetch(place);
+        prefetch(place.cast::<u8>().wrapping_add(LINE));
     }
 
-    /// The slot that is most likely a key's, fetched into the cache.
-    ///
-    /// How far a tag stands from its home can't be predicted, so the nearest ones are compared without a branch.
-    #[inline(always)]
-    pub(crate) fn prefetch_slot(&self, home: usize, hash: KeyHash) -> usize {
-        let nearest = self.index.get(home..).and_then(|index| index.first_chunk::<NEAREST>());
-        let Some(nearest) = nearest else { return usize::MAX };
-        let print = Tag::print(hash);
-        let guess =
-            nearest.iter().rev().fold(Tag::EMPTY, |guess, tag| if tag.has(print) { *tag } else { guess });
-        let slot = self.slots.as_ptr().wrapping_add(guess.slot());
-        prefetch(slot);
-        // It may reach into the next line.
-        prefetch(slot.cast::<u8>().wrapping_add(size_of::<Slot<K, C>>() - 1));
-        guess.slot()
-    }
-
-    pub(crate) fn probe(&self, home: usize, hash: KeyHash, key: &K::Lookup) -> Probe {
-        let print = Tag::print(hash);
-        for tag in self.index.get(home..).unwrap_or_default() {
-            if *tag == Tag::EMPTY {
-                break;
-            }
-            if tag.has(print) {
-                match &self.slots[tag.slot()] {
-                    Slot::Live { key: held, .. } if held.is(key) => return Probe::Live(tag.slot()),
-                    Slot::Dead { key: held, .. } if held.is(key) => return Probe::Dead(tag.slot()),
-                    _ => {}
-                }
+    pub(crate) fn probe(&self, home: usize, key: &K::Lookup) -> Probe {
+        for (place, slot) in self.places.iter().enumerate().skip(home) {
+            match slot {
+                Some(Slot::Live { key: held, .. }) if held.is(key) => return Probe::Live(place),
+                Some(Slot::Dead { key: held, .. }) if held.is(key) => return Probe::Dead(place),
+                Some(_) => {}
+                None => break,
             }
         }
         Probe::Absent
     }
 
-    /// Whether a slot is a live key with this stamp.
+    /// The place of a live key with this stamp, at `home` or after.
     #[inline(always)]
-    pub(crate) fn is_dirty(&self, slot: usize, key: &K::Lookup, current: Version) -> bool {
-        match self.slots.get(slot) {
-            Some(Slot::Live { stamp, key: held, .. }) => *stamp == current && held.is(key),
-            _ => false,
+    pub(crate) fn find_dirty(&self, home: usize, key: &K::Lookup, current: Version) -> Option<usize> {
+        for (distance, slot) in self.places.get(home..)?.iter().enumerate() {
+            match slot {
+                Some(Slot::Live { key: held, stamp, .. }) if held.is(key) => {
+                    return (*stamp == current).then_some(home + distance);
+                }
+                Some(_) => {}
+                None => break,
+            }
         }
+        None
+    }
+
+    /// What is at a place.
+    #[inline(always)]
+    pub(crate) fn get(&self, place: usize) -> Option<&Slot<K, C>> {
+        self.places.get(place)?.as_ref()
     }
 
     #[inline(always)]
-    pub(crate) fn slot(&self, slot: usize) -> &Slot<K, C> {
-        &self.slots[slot]
-    }
-
-    #[inline(always)]
-    pub(crate) fn slot_mut(&mut self, slot: usize) -> &mut Slot<K, C> {
-        &mut self.slots[slot]
-    }
-
-    /// In no order.
-    pub(crate) fn slots(&self) -> &[Slot<K, C>] {
-        &self.slots
+    pub(crate) fn get_mut(&mut self, place: usize) -> Option<&mut Slot<K, C>> {
+        self.places.get_mut(place)?.as_mut()
     }
 
     /// In the order of hashes.
-    pub(crate) fn ordered(&self) -> impl Iterator<Item = &Slot<K, C>> {
-        self.index.iter().filter(|tag| **tag != Tag::EMPTY).map(|tag| &self.slots[tag.slot()])
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot<K, C>> {
+        self.places.iter().flatten()
+    }
+
+    /// Length of the array.
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
     }
 
     pub(crate) fn used(&self) -> usize {
-        self.slots.len()
+        self.used as usize
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot<K, C>>() + size_of_val::<[Tag]>(&self.index)
+        self.places.capacity() * size_of::<Option<Slot<K, C>>>()
     }
 
-    /// Adds a key's slot and returns its number. The key must not be there.
+    /// Adds a key's slot and returns its place; slots after it may move. The key must not be there.
     pub(crate) fn insert(&mut self, range: &HashRange, hash: KeyHash, slot: Slot<K, C>) -> usize {
-        if self.slots.len() == self.slots.capacity() {
-            self.slots.reserve_exact(4 + self.slots.len() / 5);
+        if (self.used() + 1) * 100 > self.homes as usize * Self::FULL {
+            let places = std::mem::take(&mut self.places);
+            self.fill(range, self.used() + 1, places.into_iter().flatten());
         }
-        let number = self.slots.len();
-        self.slots.push(slot);
-        if self.slots.len() * 2 > self.homes as usize {
-            self.rebuild(range, wanted(self.slots.len()));
-        } else {
-            self.put(range, hash, number);
-        }
-        number
+        self.used += 1;
+        let home = self.home(range.position(hash));
+        let is_before = |held: &&Option<Slot<K, C>>| held.as_ref().is_some_and(|held| held.hash() <= hash);
+        let place = home + self.places[home..].iter().take_while(is_before).count();
+        let free = self.places[place..].iter().position(Option::is_none).unwrap_or_else(|| {
+            // Pushed over the end, as happens to keys of one hash: the end grows.
+            let (end, more) = (self.places.len(), self.places.len() / 4 + OVERFLOW);
+            self.places.reserve_exact(more);
+            self.places.resize_with(end + more, || None);
+            end - place
+        });
+        self.places[place..=place + free].rotate_right(1);
+        self.places[place] = Some(slot);
+        place
     }
 
-    /// Takes a slot out; the last one gets its number.
-    pub(crate) fn remove(&mut self, range: &HashRange, slot: usize) -> Slot<K, C> {
-        let mut gap = self.place(range, slot);
-        while let Some(next) = self.index.get(gap + 1).filter(|next| **next != Tag::EMPTY) {
-            if self.home(range.position(self.slots[next.slot()].hash())) > gap {
+    /// Takes a slot out; slots after it may move.
+    pub(crate) fn remove(&mut self, range: &HashRange, place: usize) -> Option<Slot<K, C>> {
+        let slot = self.places.get_mut(place)?.take()?;
+        self.used -= 1;
+        let mut gap = place;
+        while let Some(next) = self.get(gap + 1) {
+            if self.home(range.position(next.hash())) > gap {
                 break;
             }
-            self.index.swap(gap, gap + 1);
+            self.places.swap(gap, gap + 1);
             gap += 1;
         }
-        self.index[gap] = Tag::EMPTY;
-        let last = self.slots.len() - 1;
-        if slot != last {
-            let place = self.place(range, last);
-            self.index[place] = Tag::new(self.slots[last].hash(), slot);
-        }
-        self.slots.swap_remove(slot)
+        Some(slot)
     }
 
     /// Makes a live slot a tombstone and returns its cell.
-    pub(crate) fn bury(&mut self, slot: usize, current: Version) -> Option<C> {
-        // The last slot stands in while the key moves over.
-        let (key, cell) = match self.slots.swap_remove(slot) {
+    pub(crate) fn bury(&mut self, place: usize, current: Version) -> Option<C> {
+        let (key, cell) = match self.places.get_mut(place)?.take()? {
             Slot::Live { key, cell, .. } => (key, Some(cell)),
             Slot::Dead { key, .. } => (key, None),
         };
-        self.slots.push(Slot::Dead { stamp: current, key });
-        let last = self.slots.len() - 1;
-        self.slots.swap(slot, last);
+        self.places[place] = Some(Slot::Dead { stamp: current, key });
         cell
     }
 
-    /// Keeps the slots that `keep` accepts, and gives memory back where few are left. Numbers change.
-    pub(crate) fn retain(&mut self, range: &HashRange, keep: impl FnMut(&mut Slot<K, C>) -> bool) {
-        self.slots.retain_mut(keep);
-        if self.slots.len() * 2 < self.slots.capacity() {
-            self.slots.shrink_to(self.slots.len() + self.slots.len() / 5);
+    /// Keeps the slots that `keep` accepts, and gives memory back where few are left; slots may move.
+    pub(crate) fn retain(&mut self, range: &HashRange, mut keep: impl FnMut(&mut Slot<K, C>) -> bool) {
+        let mut used = 0;
+        for place in &mut self.places {
+            if let Some(slot) = place {
+                if keep(slot) {
+                    used += 1;
+                } else {
+                    *place = None;
+                }
+            }
         }
-        self.rebuild(range, wanted(self.slots.len()));
+        if used < self.used() {
+            let places = std::mem::take(&mut self.places);
+            self.fill(range, used, places.into_iter().flatten());
+        }
     }
 
     /// Divides it in two, one more hash bit each. Flags are inherited.
     pub(crate) fn divide(&mut self, range: &HashRange) -> Segment<K, C> {
         self.depth += 1;
         let bit = 64 - u32::from(self.depth);
-        let slots = std::mem::take(&mut self.slots);
-        let len = slots.len() / 2 + slots.len() / 8;
+        let is_lower = |slot: &Slot<K, C>| range.position(slot.hash()) >> bit & 1 == 0;
         let mut upper = Segment::new(self.depth, self.coverage);
         (upper.last, upper.recency, upper.litter) = (self.last, self.recency, self.litter);
-        upper.slots.reserve_exact(len);
-        self.slots.reserve_exact(len);
-        for slot in slots {
-            let half = if range.position(slot.hash()) >> bit & 1 == 1 { &mut upper } else { &mut *self };
-            half.slots.push(slot);
-        }
-        upper.rebuild(range, wanted(upper.slots.len()));
-        self.rebuild(range, wanted(self.slots.len()));
+        let lower = self.slots().take_while(|slot| is_lower(slot)).count();
+        let above = self.used() - lower;
+        let places = std::mem::take(&mut self.places);
+        let mut slots = places.into_iter().flatten();
+        self.fill(range, lower, slots.by_ref().take(lower));
+        upper.fill(range, above, slots);
         upper
     }
 
-    /// Where the index holds a slot's number.
-    fn place(&self, range: &HashRange, slot: usize) -> usize {
-        let home = self.home(range.position(self.slots[slot].hash()));
-        let distance = self.index[home..].iter().position(|tag| tag.slot() == slot);
-        home + distance.expect("I95: every slot is in the index, at its home or after")
-    }
-
-    /// Indexes a slot, in the order of hashes.
-    fn put(&mut self, range: &HashRange, hash: KeyHash, slot: usize) {
-        let home = self.home(range.position(hash));
-        let is_before = |tag: &&Tag| **tag != Tag::EMPTY && self.slots[tag.slot()].hash() <= hash;
-        let place = home + self.index[home..].iter().take_while(is_before).count();
-        match self.index[place..].iter().position(|tag| *tag == Tag::EMPTY) {
-            Some(free) => {
-                self.index[place..=place + free].rotate_right(1);
-                self.index[place] = Tag::new(hash, slot);
+    /// Makes the array anew, of a length for `expected` slots, from slots in the order of hashes.
+    fn fill(&mut self, range: &HashRange, expected: usize, slots: impl Iterator<Item = Slot<K, C>>) {
+        // A fifth less than full.
+        let homes = if expected == 0 { 0 } else { (expected * 125).div_ceil(Self::FULL).max(HOMES_MIN) };
+        self.homes = homes as u32;
+        let len = if homes == 0 { 0 } else { homes + OVERFLOW };
+        let mut places = Vec::with_capacity(len);
+        self.used = 0;
+        for slot in slots {
+            let home = self.home(range.position(slot.hash()));
+            if places.len() < home {
+                places.resize_with(home, || None);
             }
-            None => {
-                // Pushed over the end, as happens to keys of one hash: the end grows.
-                let mut index = std::mem::take(&mut self.index).into_vec();
-                index.resize(index.len() + index.len() / 4 + OVERFLOW, Tag::EMPTY);
-                self.index = index.into_boxed_slice();
-                self.put(range, hash, slot);
-            }
+            places.push(Some(slot));
+            self.used += 1;
         }
+        places.resize_with(len.max(places.len()), || None);
+        self.places = places;
     }
-
-    fn rebuild(&mut self, range: &HashRange, homes: u32) {
-        let mut ordered: Vec<(KeyHash, usize)> =
-            self.slots.iter().enumerate().map(|(number, slot)| (slot.hash(), number)).collect();
-        ordered.sort_unstable();
-        self.homes = homes;
-        let len = if homes == 0 { 0 } else { homes as usize + OVERFLOW };
-        let mut index: Vec<Tag> = Vec::with_capacity(len);
-        for (hash, number) in ordered {
-            let home = self.home(range.position(hash));
-            if index.len() < home {
-                index.resize(home, Tag::EMPTY);
-            }
-            index.push(Tag::new(hash, number));
-        }
-        let len = len.max(index.len());
-        index.resize(len, Tag::EMPTY);
-        self.index = index.into_boxed_slice();
-    }
-}
-
-/// Homes for a number of slots: a third full, and up to a half.
-fn wanted(used: usize) -> u32 {
-    if used == 0 { 0 } else { (used as u32 * 3).max(HOMES_MIN) }
 }

@@ -70,7 +70,8 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     pub(super) fn hand_over(&mut self, index: usize, place: usize) -> Result<()> {
         let Some(snapshot) = &self.snapshot else { return Ok(()) };
         let frozen = snapshot.frozen;
-        if index < snapshot.cursor || !frozen.takes(self.directory.segment(index).slot(place)) {
+        let held = self.directory.segment(index).get(place);
+        if index < snapshot.cursor || !held.is_some_and(|slot| frozen.takes(slot)) {
             return Ok(());
         }
         let which = frozen.which();
@@ -79,7 +80,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         if segment.side == NO_SIDE {
             segment.side = self.sides.take();
         }
-        let (slot, scratch) = (segment.slot(place), &mut self.scratch);
+        let (Some(slot), scratch) = (segment.get(place), &mut self.scratch) else { return Ok(()) };
         self.sides.fill(segment.side, |side| {
             slot_rows(slot, which, scratch, |hash, key, element, value| side.push(hash, key, element, value))
         })
@@ -128,7 +129,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     /// Hands a segment's rows over, those of its side buffer among them; returns the work it was, in rows.
     fn encode_segment(&mut self, snapshot: &mut Snapshot, index: usize) -> Result<usize> {
         let segment = self.directory.segment(index);
-        let (side, len) = (segment.side, segment.slots().len());
+        let (side, len) = (segment.side, segment.places());
         let frozen = snapshot.frozen;
         let is_untouched = frozen.mode == SnapshotMode::Delta && segment.last < frozen.version;
         if is_untouched && side == NO_SIDE {
@@ -136,7 +137,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         }
         let mut place = 0;
         while self.unchecked > 0 && place < len {
-            if frozen.takes(self.directory.segment(index).slot(place)) {
+            if self.directory.segment(index).get(place).is_some_and(|slot| frozen.takes(slot)) {
                 self.check_codec(index, place)?;
             }
             place += 1;
@@ -146,7 +147,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             NO_SIDE => &none,
             side => self.sides.sorted(side),
         };
-        let slots = self.directory.segment(index).ordered().filter(|slot| frozen.takes(slot));
+        let slots = self.directory.segment(index).slots().filter(|slot| frozen.takes(slot));
         let place = (self.state, frozen.which());
         let merged = Merge::new(place, handed, &mut snapshot.writer, &mut self.scratch).run(slots);
         if side != NO_SIDE {
@@ -191,7 +192,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         if self.unchecked == 0 {
             return Ok(());
         }
-        if let Slot::Live { key, cell, .. } = self.directory.segment(index).slot(place) {
+        if let Some(Slot::Live { key, cell, .. }) = self.directory.segment(index).get(place) {
             self.unchecked -= 1;
             key.check()?;
             cell.check()?;

@@ -26,7 +26,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
                 (Coverage::Partial, Some(hashes)) => self.read_range(hashes)?,
                 _ => Vec::new(),
             };
-            let mut items: Vec<Item<'_, K, C>> = segment.slots().iter().filter_map(live).collect();
+            let mut items: Vec<Item<'_, K, C>> = segment.slots().filter_map(live).collect();
             let is_absent =
                 |hash, key: &K| matches!(self.find_loaded(hash, key.lookup()), (_, Probe::Absent));
             items.extend(
