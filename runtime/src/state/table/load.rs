@@ -36,7 +36,7 @@ const SAMPLE_ROWS: u64 = 1_024;
 /// Keys of a segment that are read one at a time before the whole segment is. A segment takes about as long as so
 /// many keys: keys that are spread over all segments don't wait for rows that nobody asked for, and where more are
 /// asked for the time is at most doubled.
-pub(super) const KEYS_READ_MAX: u8 = 8;
+pub(super) const KEYS_READ_MAX: u8 = 2;
 
 impl Loading {
     pub(super) fn plan<K, C>(
