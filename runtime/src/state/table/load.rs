@@ -34,8 +34,8 @@ pub(crate) enum Loading {
 /// Rows that are looked at to estimate how many there are.
 const SAMPLE_ROWS: u64 = 1_024;
 /// Keys of a segment that are read one at a time before the whole segment is: keys that are spread over all segments
-/// don't wait for rows that nobody asked for. Measured with 8 and 2: the first record comes as soon, and catching up
-/// takes longer with 8, because most segments are loaded in the end all the same.
+/// don't wait for rows that nobody asked for. Recovery with 1 M and 4 M keys, in separate runs under different load:
+/// first record after 23 and 69 ms with 8, after 40 and 43 ms with 2; caught up at 4 M after 3.8 s and 1.2 s.
 pub(super) const KEYS_READ_MAX: u8 = 2;
 
 impl Loading {
