@@ -100,12 +100,14 @@ impl Default for CheckpointConfig {
 }
 
 /// What sources do after their last record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AfterLastRecord {
     /// The input ends; the job finishes.
     #[default]
     End,
-    /// Stay open, checkpoints going on, until the job is stopped.
+    /// Stay open, checkpoints going on, until the job is stopped. A subtask with nothing left to read is idle: it holds
+    /// no event time back.
     Hold,
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tidegate_runtime::checkpoint::manifest::SubtaskSnapshot;
+use tidegate_runtime::config::AfterLastRecord;
 use tidegate_runtime::error::Failure;
 use tidegate_runtime::id::{AttemptId, CheckpointId, RegionId, SubtaskId};
 
@@ -64,6 +65,8 @@ pub(crate) enum WorkerCommand {
         attempt: AttemptId,
         /// For whom.
         subtask: SubtaskId,
+        /// What it does then.
+        after: AfterLastRecord,
     },
     /// Sources read no further.
     Pause(AttemptId),

@@ -12,6 +12,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use crate::config::AfterLastRecord;
 use crate::error::{Failure, Result};
 use crate::id::{AttemptId, CheckpointId, Lineage, SubtaskId};
 use crate::key::{KeyGroupRange, KeyGroups};
@@ -66,7 +67,7 @@ pub enum TaskCommand {
     /// Sources: read this split too.
     AssignSplit(Vec<u8>),
     /// Sources: no split will come.
-    NoMoreSplits,
+    NoMoreSplits(AfterLastRecord),
     /// Sources: start this checkpoint.
     Trigger(CheckpointId),
     /// All: the checkpoint will not complete.

@@ -176,7 +176,7 @@ impl OperatorTask {
                 self.operator.visit_tables(&mut |table| table.on_durable(*checkpoint));
             }
             TaskCommand::AssignSplit(_)
-            | TaskCommand::NoMoreSplits
+            | TaskCommand::NoMoreSplits(_)
             | TaskCommand::Trigger(_)
             | TaskCommand::Pause
             | TaskCommand::Drain => {}

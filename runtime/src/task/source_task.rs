@@ -10,6 +10,7 @@ use super::{
     Chain, FrozenTask, HasTables, Park, ParkReason, Restore, StepBudget, StepOutcome, TaskCommand,
     TaskContext, TaskEvent, Turn, run_turns,
 };
+use crate::config::AfterLastRecord;
 use crate::element::Barrier;
 use crate::error::{Failure, Result};
 use crate::exchange::{Control, Routed};
@@ -61,12 +62,14 @@ pub struct SourceTask {
 enum Request {
     None,
     Sent,
-    NoMoreSplits,
+    NoMoreSplits(AfterLastRecord),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Reading,
+    /// Nothing is left to read, and the input is kept open.
+    Held,
     Paused,
     Ending,
     Ended,
@@ -120,7 +123,7 @@ impl SourceTask {
                 self.request = Request::None;
                 self.assigned.push_back(split);
             }
-            TaskCommand::NoMoreSplits => self.request = Request::NoMoreSplits,
+            TaskCommand::NoMoreSplits(after) => self.request = Request::NoMoreSplits(after),
             TaskCommand::Trigger(checkpoint) => self.triggers.push_back(checkpoint),
             TaskCommand::Abort(checkpoint) => {
                 self.triggers.retain(|trigger| *trigger != checkpoint);
@@ -172,7 +175,7 @@ impl SourceTask {
         }
         match self.phase {
             Phase::Reading => self.poll(&mut cx),
-            Phase::Paused => self.flush_and_park(ParkReason::Waiting, None, &mut cx),
+            Phase::Held | Phase::Paused => self.flush_and_park(ParkReason::Waiting, None, &mut cx),
             Phase::Ending => self.end(&mut cx),
             Phase::Ended => Ok(self.park(ParkReason::Finished, None)),
         }
@@ -220,12 +223,25 @@ impl SourceTask {
         if self.add_assigned()? {
             return Ok(Turn::Worked);
         }
-        if self.request == Request::NoMoreSplits {
-            self.phase = Phase::Ending;
+        match self.request {
+            Request::NoMoreSplits(AfterLastRecord::End) => self.phase = Phase::Ending,
+            Request::NoMoreSplits(AfterLastRecord::Hold) => return self.hold(cx),
+            Request::None | Request::Sent => {
+                self.request_split();
+                return self.flush_and_park(ParkReason::Waiting, None, cx);
+            }
+        }
+        Ok(Turn::Worked)
+    }
+
+    /// Keeps the input open; as nothing comes any more, it holds no other input's event time back.
+    fn hold(&mut self, cx: &mut StepContext<'_>) -> Result<Turn> {
+        if self.chain.flush(FlushReason::Park, cx)? == Flushed::Partly {
             return Ok(Turn::Worked);
         }
-        self.request_split();
-        self.flush_and_park(ParkReason::Waiting, None, cx)
+        self.phase = Phase::Held;
+        self.chain.broadcast(Control::Idle);
+        Ok(Turn::Worked)
     }
 
     /// Gives the reader a split that was assigned, if there is one.

@@ -162,7 +162,7 @@ impl EnumeratorActor {
         state: &mut EnumeratorState,
     ) {
         if let Some((seen, known)) = found.restored {
-            state.splits = Some(Splits::new(self.shared.config.after_last_record, seen, known));
+            state.splits = Some(Splits::new(seen, known));
         }
         let Some(splits) = &mut state.splits else { return };
         let discovery = if found.again_after.is_some() { Discovery::MoreLater } else { Discovery::Complete };
@@ -182,7 +182,10 @@ impl EnumeratorActor {
         for action in actions {
             self.shared.link.command(match action {
                 SplitAction::Assign(subtask, split) => WorkerCommand::AssignSplit { attempt, subtask, split },
-                SplitAction::NoMore(subtask) => WorkerCommand::NoMoreSplits { attempt, subtask },
+                SplitAction::NoMore(subtask) => {
+                    let after = self.shared.config.after_last_record;
+                    WorkerCommand::NoMoreSplits { attempt, subtask, after }
+                }
             });
         }
     }

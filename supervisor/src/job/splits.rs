@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use tidegate_runtime::config::AfterLastRecord;
 use tidegate_runtime::id::SubtaskId;
 
 use crate::source_state::KnownSplits;
@@ -25,7 +24,6 @@ pub(crate) enum Discovery {
 /// The splits of one source in one attempt.
 #[derive(Debug)]
 pub(crate) struct Splits {
-    after_last: AfterLastRecord,
     discovery: Discovery,
     /// Ids that need no assignment: with a reader, read to the end, or queued here.
     seen: BTreeSet<String>,
@@ -38,9 +36,8 @@ pub(crate) struct Splits {
 impl Splits {
     /// At the start of an attempt: `seen` are the ids that readers hold or have finished, `known` what the restored
     /// checkpoint kept with concrete positions (case 29, 30).
-    pub(crate) fn new(after_last: AfterLastRecord, seen: BTreeSet<String>, known: KnownSplits) -> Self {
+    pub(crate) fn new(seen: BTreeSet<String>, known: KnownSplits) -> Self {
         let mut splits = Self {
-            after_last,
             discovery: Discovery::UnderWay,
             seen,
             queue: VecDeque::new(),
@@ -88,16 +85,12 @@ impl Splits {
                     self.assigned.push((id, split.clone()));
                     actions.push(SplitAction::Assign(subtask, split));
                 }
-                None if self.is_exhausted() => actions.push(SplitAction::NoMore(subtask)),
+                None if self.discovery == Discovery::Complete => actions.push(SplitAction::NoMore(subtask)),
                 None => break,
             }
             self.waiting.pop_front();
         }
         actions
-    }
-
-    fn is_exhausted(&self) -> bool {
-        self.discovery == Discovery::Complete && self.after_last == AfterLastRecord::End
     }
 }
 
@@ -120,7 +113,7 @@ mod tests {
 
     #[test]
     fn splits_are_assigned_in_order_and_then_readers_hear_that_no_more_come() {
-        let mut splits = Splits::new(AfterLastRecord::End, BTreeSet::new(), Vec::new());
+        let mut splits = Splits::new(BTreeSet::new(), Vec::new());
         assert_eq!(splits.on_request(reader(1)), []);
         let found = splits.on_discovered(named(&["a", "b"]), Discovery::Complete);
         assert_eq!(found, [assign(1, "a")]);
@@ -132,7 +125,7 @@ mod tests {
     #[test]
     fn after_a_restore_only_what_no_reader_holds_is_assigned_from_where_it_was_found_first() {
         let seen = ["a", "b"].map(str::to_owned).into();
-        let mut splits = Splits::new(AfterLastRecord::End, seen, named(&["a", "c"]));
+        let mut splits = Splits::new(seen, named(&["a", "c"]));
         assert_eq!(splits.on_request(reader(0)), [assign(0, "c")]);
         let later = vec![("c".to_owned(), b"c at a later start".to_vec()), ("d".to_owned(), b"d".to_vec())];
         assert_eq!(splits.on_discovered(later, Discovery::Complete), []);
@@ -141,15 +134,8 @@ mod tests {
     }
 
     #[test]
-    fn a_held_source_keeps_its_readers_waiting() {
-        let mut splits = Splits::new(AfterLastRecord::Hold, BTreeSet::new(), Vec::new());
-        assert_eq!(splits.on_discovered(Vec::new(), Discovery::Complete), []);
-        assert_eq!(splits.on_request(reader(0)), []);
-    }
-
-    #[test]
     fn a_reader_that_waits_gets_what_a_later_discovery_finds() {
-        let mut splits = Splits::new(AfterLastRecord::End, BTreeSet::new(), Vec::new());
+        let mut splits = Splits::new(BTreeSet::new(), Vec::new());
         assert_eq!(splits.on_discovered(Vec::new(), Discovery::MoreLater), []);
         assert_eq!(splits.on_request(reader(0)), []);
         assert_eq!(splits.on_discovered(named(&["x"]), Discovery::MoreLater), [assign(0, "x")]);

@@ -160,8 +160,8 @@ impl WorkerActor {
             WorkerCommand::AssignSplit { attempt, subtask, split } => {
                 self.tell(attempt, DeploymentMessage::One(subtask, TaskCommand::AssignSplit(split)));
             }
-            WorkerCommand::NoMoreSplits { attempt, subtask } => {
-                self.tell(attempt, DeploymentMessage::One(subtask, TaskCommand::NoMoreSplits));
+            WorkerCommand::NoMoreSplits { attempt, subtask, after } => {
+                self.tell(attempt, DeploymentMessage::One(subtask, TaskCommand::NoMoreSplits(after)));
             }
             WorkerCommand::Pause(attempt) => {
                 self.tell(attempt, DeploymentMessage::Sources(TaskCommand::Pause));

@@ -9,6 +9,7 @@ use super::fakes::{
     Habits, Hold, Log, Mailbox, NumberSource, Numbers, Probe, Seen, Stamp, Subtask, operator_task, router,
     source_task,
 };
+use crate::config::AfterLastRecord;
 use crate::exchange::{Gate, Partitioning};
 use crate::id::CheckpointId;
 use crate::task::{Chain, ChainNode, FrozenTask, Restore, StepBudget, StepOutcome, TaskCommand, TaskEvent};
@@ -93,7 +94,7 @@ impl Attempt {
             subtask.task.open(&restore).expect("every fake opens");
             subtask.wakeup.wake();
         }
-        self.commands.extend([0, 1].map(|source| (source, TaskCommand::NoMoreSplits)));
+        self.commands.extend([0, 1].map(|source| (source, TaskCommand::NoMoreSplits(AfterLastRecord::End))));
     }
 
     fn trigger(&mut self, checkpoint: CheckpointId) {

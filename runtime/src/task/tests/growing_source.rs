@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::fakes::{Mailbox, Numbers, router};
+use crate::config::AfterLastRecord;
 use crate::error::Result;
 use crate::exchange::{Gate, Partitioning, Wakeup};
 use crate::id::CheckpointId;
@@ -101,7 +102,10 @@ fn a_waiting_reader_takes_splits_and_hears_of_published_checkpoints_only() {
     assert_eq!(run(vec![]), waits);
     assert_eq!(run(vec![split(), TaskCommand::Trigger(CheckpointId(1))]), waits);
     assert_eq!(run(vec![split(), TaskCommand::Trigger(CheckpointId(2))]), waits);
-    assert_eq!(run(vec![TaskCommand::NoMoreSplits, TaskCommand::Trigger(CheckpointId(3))]), waits);
+    assert_eq!(
+        run(vec![TaskCommand::NoMoreSplits(AfterLastRecord::End), TaskCommand::Trigger(CheckpointId(3))]),
+        waits
+    );
     run(vec![TaskCommand::Abort(CheckpointId(1))]);
     run(vec![TaskCommand::Completed(CheckpointId(1)), TaskCommand::Completed(CheckpointId(3))]);
     run(vec![TaskCommand::Completed(CheckpointId(2))]);

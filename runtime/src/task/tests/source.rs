@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::fakes::{Hold, Mailbox, NumberSource, Numbers, Stamp, Subtask, router, source_task};
+use crate::config::AfterLastRecord;
 use crate::element::{Batch, Element};
 use crate::exchange::{Gate, Partitioning, Wakeup};
 use crate::id::CheckpointId;
@@ -104,7 +105,7 @@ fn a_barrier_after_any_turn_divides_the_input_where_the_snapshot_says() {
             rig.step();
         }
         rig.command(TaskCommand::Trigger(CheckpointId(1)));
-        rig.command(TaskCommand::NoMoreSplits);
+        rig.command(TaskCommand::NoMoreSplits(AfterLastRecord::End));
         assert_eq!(rig.run().reason, ParkReason::Finished);
         let snapshot = rig.snapshots().remove(0);
         let (before, after) = rig.sent();
@@ -113,7 +114,7 @@ fn a_barrier_after_any_turn_divides_the_input_where_the_snapshot_says() {
 
         let restore = Restore { sources: vec![snapshot.clone()], ..Restore::default() };
         let mut resumed = Rig::new(WAITING, Stamp::active(), &restore);
-        resumed.command(TaskCommand::NoMoreSplits);
+        resumed.command(TaskCommand::NoMoreSplits(AfterLastRecord::End));
         resumed.run();
         assert_eq!(resumed.sent().0, after, "the snapshot resumes there");
     }
@@ -148,7 +149,7 @@ fn assigned_splits_that_were_not_begun_are_in_the_snapshot_case_30() {
     rig.step();
     let snapshot = rig.snapshots().remove(0);
     assert_eq!(snapshot.splits, [encoded(0, 4), encoded(10, 12)]);
-    rig.command(TaskCommand::NoMoreSplits);
+    rig.command(TaskCommand::NoMoreSplits(AfterLastRecord::End));
     rig.run();
     rig.command(TaskCommand::Trigger(CheckpointId(2)));
     rig.run();
@@ -223,4 +224,26 @@ fn idleness_follows_what_was_emitted_and_activity_goes_before_it() {
     rig.assign(20, 40);
     rig.run();
     assert_eq!(names(&rig), ["Active", "20 records"]);
+}
+
+/// Else a held source with fewer splits than subtasks would stop event time downstream.
+#[test]
+fn a_held_source_is_idle_after_its_last_record_and_ends_when_it_is_drained() {
+    let mut rig = Rig::new(WAITING, Stamp::active(), &Restore::default());
+    rig.assign(0, 3);
+    rig.command(TaskCommand::NoMoreSplits(AfterLastRecord::Hold));
+    assert_eq!(rig.run().reason, ParkReason::Waiting);
+    let controls = |rig: &Rig| {
+        let taken = std::iter::from_fn(|| rig.output.take()).map(|(_, element)| element);
+        taken.filter(|element| !matches!(element, Element::Batch(_))).map(|e| format!("{e:?}")).collect()
+    };
+    let sent: Vec<String> = controls(&rig);
+    assert_eq!(sent, ["Idle"]);
+    rig.command(TaskCommand::Trigger(CheckpointId(1)));
+    assert_eq!(rig.run().reason, ParkReason::Waiting);
+    assert_eq!(rig.snapshots().len(), 1, "it still takes part in checkpoints");
+    rig.command(TaskCommand::Drain);
+    assert_eq!(rig.run().reason, ParkReason::Finished);
+    let sent: Vec<String> = controls(&rig);
+    assert_eq!(sent.last().map(String::as_str), Some("End"));
 }
