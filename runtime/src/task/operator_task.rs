@@ -73,7 +73,9 @@ struct Input {
     ended: Vec<LaneId>,
     alignment: Alignment,
     combiner: WatermarkCombiner,
-    was_idle: bool,
+    is_idle: bool,
+    /// Whether those downstream were told so.
+    is_told_idle: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +123,8 @@ impl OperatorTask {
                 ended: Vec::new(),
                 alignment: Alignment::new(lanes, None),
                 combiner: WatermarkCombiner::new(lanes, Timestamp::MIN),
-                was_idle: false,
+                is_idle: false,
+                is_told_idle: false,
             },
             chain: parts.chain,
             states: parts.states,
@@ -246,6 +249,12 @@ impl OperatorTask {
             }
             return Ok(Turn::Worked);
         }
+        // After what fired by it: an idle lane holds no time back, and what came behind would be late.
+        if self.input.is_idle != self.input.is_told_idle {
+            self.input.is_told_idle = self.input.is_idle;
+            self.chain.broadcast(if self.input.is_idle { Control::Idle } else { Control::Active });
+            return Ok(Turn::Worked);
+        }
         match self.work {
             Work::None => self.next(&mut cx),
             Work::Batch { .. } => self.batch(&mut cx),
@@ -338,10 +347,7 @@ impl OperatorTask {
 
     fn on_input_state(&mut self, lane: LaneId, state: InputState) {
         self.firing = self.input.combiner.on_state(lane.0 as usize, state).or(self.firing);
-        let is_idle = self.input.combiner.is_idle();
-        if std::mem::replace(&mut self.input.was_idle, is_idle) != is_idle {
-            self.chain.broadcast(if is_idle { Control::Idle } else { Control::Active });
-        }
+        self.input.is_idle = self.input.combiner.is_idle();
     }
 
     fn on_end(&mut self, lane: LaneId) {

@@ -310,3 +310,22 @@ fn a_restored_watermark_judges_the_first_records_case_45() {
     ];
     assert_eq!(rig.seen(), expected, "and the barrier of the restored checkpoint is over");
 }
+
+/// Else another lane of who takes it goes on in time, and what the watermark fired comes late there.
+#[test]
+fn an_operator_whose_inputs_fell_idle_says_so_after_all_that_fired_by_it() {
+    let habits = Habits { timers: 1, ..Habits::default() };
+    let mut rig = Rig::new(vec![0, 0], habits, &Restore::default());
+    rig.records(0, &[], &[(0, 10)]);
+    rig.records(1, &[], &[(0, 7)]);
+    rig.send(0, Element::Idle);
+    rig.run();
+    rig.sent();
+    rig.send(1, Element::Idle);
+    rig.run();
+    assert_eq!(rig.sent(), [(TIMER + 1).to_string(), "w10".to_owned(), "Idle".to_owned()]);
+    rig.send(0, Element::Active);
+    rig.records(0, &[11], &[]);
+    rig.run();
+    assert_eq!(rig.sent(), ["Active", "11"]);
+}
