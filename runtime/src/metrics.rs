@@ -97,6 +97,8 @@ pub struct SubtaskStatus {
     pub disordered_records: Figure,
     /// Records read again after a restore.
     pub replayed_records: Figure,
+    /// Records that a resumed source counts in `records_in`, though an earlier process read them.
+    pub resumed_records: Figure,
     /// Entries of keyed state in memory.
     pub state_entries: Figure,
     /// Bytes of keyed state in memory.
@@ -131,6 +133,7 @@ impl Default for SubtaskStatus {
             skipped_records: Figure::default(),
             disordered_records: Figure::default(),
             replayed_records: Figure::default(),
+            resumed_records: Figure::default(),
             state_entries: Figure::default(),
             state_bytes: Figure::default(),
             last_checkpoint: Figure::default(),

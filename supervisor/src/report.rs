@@ -31,8 +31,10 @@ pub(crate) struct Counters {
 /// Totals over all subtasks and attempts of this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobTotals {
-    /// Records read by all sources, each counted once.
+    /// Records read by all sources since the run began, each counted once.
     pub records_in: u64,
+    /// How many of them an earlier process read, before this one resumed the run.
+    pub resumed_records: u64,
     /// Restarts of regions.
     pub restarts: u64,
     /// Actors killed by a person or chaos while there was input left.

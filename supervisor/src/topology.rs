@@ -227,9 +227,12 @@ impl Directory {
     pub(crate) fn sample_rates(&self, seconds: f64) {
         for entry in self.all() {
             if let Some(subtask) = &entry.subtask {
-                let now = (subtask.status.records_in.get(), subtask.status.records_out.get());
+                let status = &subtask.status;
+                // Without what an earlier process read.
+                let read = status.records_in.get().saturating_sub(status.resumed_records.get());
+                let now = (read, status.records_out.get());
                 let mut rates = lock(&subtask.rates);
-                // A restored source counts on from an earlier position.
+                // A restored source counts again from an earlier position.
                 let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
                 rates.records_in = rate(now.0, rates.sampled.0);
                 rates.records_out = rate(now.1, rates.sampled.1);

@@ -110,7 +110,9 @@ impl SourceTask {
             self.records += snapshot.records;
         }
         let status = &self.context.status;
-        status.replayed_records.add(status.records_in.get().saturating_sub(self.records));
+        let counted = status.records_in.get();
+        status.replayed_records.add(counted.saturating_sub(self.records));
+        status.resumed_records.add(self.records.saturating_sub(counted));
         status.records_in.set(self.records);
         self.chain.open(&self.context.stage_context());
         self.reader = Some(reader);
@@ -273,6 +275,7 @@ impl SourceTask {
             tables: HasTables::No,
         };
         (self.context.reporter)(TaskEvent::Frozen { checkpoint, state, prepare: None });
+        self.context.status.records_in.set(self.records);
         self.context.status.last_checkpoint.set(checkpoint.0);
         self.chain.broadcast(Control::Barrier(Barrier { checkpoint }));
         Ok(Turn::Worked)

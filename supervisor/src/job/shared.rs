@@ -114,6 +114,7 @@ impl JobShared {
                 if vertex.inputs.is_empty() {
                     totals.records_in += status.records_in.get();
                 }
+                totals.resumed_records += status.resumed_records.get();
                 totals.replayed_records += status.replayed_records.get();
                 totals.late_records += status.late_records.get();
                 totals.disordered_records += status.disordered_records.get();
