@@ -15,7 +15,7 @@ mod run;
 mod unreported;
 mod verify;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use options::{Command, HELP};
 use run::{FAILED, Trouble};
@@ -23,22 +23,30 @@ use run::{FAILED, Trouble};
 const REFUSED: u8 = 2;
 
 fn main() -> ExitCode {
-    let options = match options::parse(std::env::args_os().skip(1)) {
+    ExitCode::from(obey(std::env::args_os().skip(1)))
+}
+
+/// Does what the command line says and returns the exit code.
+fn obey(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let options = match options::parse(arguments) {
         Ok(Command::Run(options)) => options,
         Ok(Command::Help) => {
             println!("{HELP}");
-            return ExitCode::SUCCESS;
+            return 0;
         }
         Err(error) => {
             eprintln!("error: {error}");
-            return ExitCode::from(REFUSED);
+            return REFUSED;
         }
     };
     match run::run(&options) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(trouble) => {
             eprintln!("error: {trouble}");
-            ExitCode::from(if matches!(trouble, Trouble::Refused(_)) { REFUSED } else { FAILED })
+            if matches!(trouble, Trouble::Refused(_)) { REFUSED } else { FAILED }
         }
     }
 }
+
+#[cfg(test)]
+mod process_tests;

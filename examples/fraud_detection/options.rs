@@ -32,7 +32,8 @@ usage: fraud_detection [OPTIONS]
 
 Without --transactions and --accounts or --generate the files in examples/data are read.
 Exit codes: 0 done, 1 failed or the comparison found a difference, 2 wrong usage or refused,
-130 Ctrl-C and 143 SIGTERM (both after a last checkpoint: the same command goes on from there).";
+130 Ctrl-C and 143 SIGTERM: both make a last checkpoint, and the same command with the --output and --state that are
+printed goes on from there. A second Ctrl-C stops at once.";
 
 /// One valid command line.
 #[derive(Clone, Debug, PartialEq, Eq)]

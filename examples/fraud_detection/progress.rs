@@ -9,8 +9,10 @@ use crate::places::Places;
 pub(crate) struct Figures {
     /// Since the process started the run.
     pub(crate) elapsed: Duration,
-    /// Records read from both files.
+    /// Records read from both files since the run began.
     pub(crate) records: u64,
+    /// Those of them that were read before this process resumed the run.
+    pub(crate) resumed: u64,
     pub(crate) replayed: u64,
     /// The lowest watermark that has reached the alerts.
     pub(crate) watermark_ms: Option<i64>,
@@ -25,10 +27,15 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
+    /// Records that this process has read.
+    fn read_here(&self) -> u64 {
+        self.records.saturating_sub(self.resumed)
+    }
+
     /// One line of progress; the rate is measured since `before`.
     pub(crate) fn line(&self, before: &Figures) -> String {
         let seconds = self.elapsed.saturating_sub(before.elapsed).as_secs_f64().max(0.001);
-        let rate = self.records.saturating_sub(before.records) as f64 / seconds;
+        let rate = self.read_here().saturating_sub(before.read_here()) as f64 / seconds;
         let checkpoint = self.last_checkpoint.map_or_else(|| "none".to_owned(), |id| id.to_string());
         format!(
             "{:6.1} s | {:>9} records | {:>9.0} records/s | watermark {} | last checkpoint {} | {} restarts | {} alerts",
@@ -53,11 +60,12 @@ pub(crate) struct Summary<'a> {
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let figures = self.figures;
-        let rate = figures.records as f64 / figures.elapsed.as_secs_f64().max(0.001);
+        let rate = figures.read_here() as f64 / figures.elapsed.as_secs_f64().max(0.001);
         let rows = [
             ("run", self.ending.clone()),
             ("time", format!("{:.2} s", figures.elapsed.as_secs_f64())),
             ("records", format!("{} ({rate:.0} records/s)", figures.records)),
+            ("records of earlier starts", figures.resumed.to_string()),
             ("alerts", figures.alerts.to_string()),
             ("checkpoints", figures.checkpoints.to_string()),
             ("kills", figures.kills.to_string()),
@@ -69,7 +77,7 @@ impl fmt::Display for Summary<'_> {
             ("state is in", self.places.state.display().to_string()),
         ];
         for (label, value) in rows {
-            writeln!(out, "{label:<24}{value}")?;
+            writeln!(out, "{label:<27}{value}")?;
         }
         Ok(())
     }
@@ -126,14 +134,15 @@ mod tests {
         let before = Figures { elapsed: Duration::from_secs(1), records: 1_000, ..Figures::default() };
         let now = Figures {
             elapsed: Duration::from_secs(3),
-            records: 5_000,
+            records: 5_300,
+            resumed: 300,
             watermark_ms: Some(0),
             last_checkpoint: Some(12),
             restarts: 2,
             alerts: 34,
             ..Figures::default()
         };
-        let expected = "   3.0 s |      5000 records |      2000 records/s | watermark 1970-01-01 00:00:00 | \
+        let expected = "   3.0 s |      5300 records |      2000 records/s | watermark 1970-01-01 00:00:00 | \
                         last checkpoint 12 | 2 restarts | 34 alerts";
         assert_eq!(now.line(&before), expected);
     }

@@ -70,30 +70,36 @@ pub(crate) fn run(options: &Options) -> Result<u8, Trouble> {
     let found = find_run(&places.state, &input, Some(&places.output))
         .map_err(|error| Trouble::Refused(error.into()))?;
     places.refuse_foreign_output(found).map_err(Trouble::Refused)?;
-    print_beginning(&input, &places, found);
-    let note = Unreported::in_state(&places.state);
-    let (mut code, state) = if found == Found::Unreported {
-        (0, JobState::Finished)
+    let report = if found == Found::Unreported {
+        print_beginning(&input, &places, found);
+        None
     } else {
-        let report = run_job(options, &input, &places)?;
-        (u8::try_from(report.exit_code()).unwrap_or(FAILED), report.state)
+        Some(run_job(options, &input, &places, found)?)
     };
-    if options.verify {
-        code = code.max(compare(&input, &places, state)?);
+    let mut code = report.as_ref().map_or(0, |report| u8::try_from(report.exit_code()).unwrap_or(FAILED));
+    let is_finished = report.as_ref().is_none_or(|report| report.state == JobState::Finished);
+    if options.verify && is_finished {
+        code = code.max(compare(&input, &places, report.as_ref())?);
     }
-    if state == JobState::Finished {
-        note.settle()?;
+    if is_finished {
+        Unreported::in_state(&places.state).settle()?;
     }
     Ok(code)
 }
 
-fn run_job(options: &Options, input: &InputFiles, places: &Places) -> Result<JobReport, Trouble> {
+fn run_job(
+    options: &Options,
+    input: &InputFiles,
+    places: &Places,
+    found: Found,
+) -> Result<JobReport, Trouble> {
     let flow = Dataflow::new("fraud-detection").with_config(config(options, places));
     pipeline::build(&flow, input, pace(options, input)?, &places.output)?;
     let job = flow.launch().map_err(|error| match error {
         JobError::Start { .. } => Trouble::Failed(Box::new(error)),
         _ => Trouble::Refused(Box::new(error)),
     })?;
+    print_beginning(input, places, found);
     Unreported::in_state(&places.state).owe(input, places)?;
     watch(&job, options, places)
 }
@@ -145,6 +151,15 @@ fn print_beginning(input: &InputFiles, places: &Places, found: Found) {
     println!("state:  {}", places.state.display());
 }
 
+/// The run can be resumed, but by nobody who does not know where it is.
+fn print_how_to_go_on(options: &Options, places: &Places) {
+    println!("the run is not finished: to go on, start the same command with");
+    println!("  --output {} --state {}", places.output.display(), places.state.display());
+    if options.verify {
+        println!("verify: left out until then");
+    }
+}
+
 /// Shows progress until the job has ended, by itself or by a signal, then the summary.
 fn watch(job: &Job, options: &Options, places: &Places) -> Result<JobReport, Trouble> {
     let killing =
@@ -160,6 +175,9 @@ fn watch(job: &Job, options: &Options, places: &Places) -> Result<JobReport, Tro
     if let Some(report) = job.report() {
         let figures = figures(job, report.elapsed, committed.count()?);
         print!("{}", Summary { ending: report.state.to_string(), figures: &figures, places });
+        if report.state != JobState::Finished {
+            print_how_to_go_on(options, places);
+        }
     }
     ended
 }
@@ -191,6 +209,7 @@ fn figures(job: &Job, elapsed: Duration, alerts: u64) -> Figures {
     Figures {
         elapsed,
         records: totals.records_in,
+        resumed: totals.resumed_records,
         replayed: totals.replayed_records,
         watermark_ms: watermarks
             .try_fold(i64::MAX, |low, subtask| subtask.watermark_ms.map(|at| low.min(at))),
@@ -204,14 +223,15 @@ fn figures(job: &Job, elapsed: Duration, alerts: u64) -> Figures {
 }
 
 /// Compares what a finished run has committed with the sequential computation; returns the exit code.
-fn compare(input: &InputFiles, places: &Places, state: JobState) -> Result<u8, Trouble> {
-    if state != JobState::Finished {
-        println!(
-            "verify: left out, the run is {state}: start it again, and its output is compared when it is finished"
-        );
-        return Ok(0);
-    }
+fn compare(input: &InputFiles, places: &Places, report: Option<&JobReport>) -> Result<u8, Trouble> {
     let verdict = verify::verify(&input.transactions, &input.accounts, &places.output)?;
+    if let Some(read) = report.map(|report| report.totals.records_in).filter(|read| *read < verdict.records())
+    {
+        let all = verdict.records();
+        println!(
+            "verify: the run was drained after {read} of {all} records, and is compared with what all demand"
+        );
+    }
     print!("{verdict}");
     Ok(u8::from(!verdict.holds()))
 }

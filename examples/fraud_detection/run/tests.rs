@@ -82,14 +82,3 @@ fn a_finished_output_is_refused_and_a_tampered_one_is_found() {
     owe();
     assert_eq!(outcome(&options), Ok(1));
 }
-
-#[test]
-fn a_bad_line_fails_the_run_and_names_its_place() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let options = options(directory.path());
-    let file = fs::OpenOptions::new().append(true).open(directory.path().join("transactions.csv"));
-    file.and_then(|mut file| writeln!(file, "4001,7,28,lots,1759759000000")).expect("a written file");
-    let message = outcome(&options).expect_err("a bad line");
-    assert!(message.starts_with("failed: ") && message.contains("transactions.csv"), "{message}");
-    assert!(message.contains("4002") && message.contains("amount"), "{message}");
-}

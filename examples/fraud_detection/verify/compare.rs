@@ -41,6 +41,11 @@ pub(super) struct Difference {
 }
 
 impl Verdict {
+    /// Rows of both files.
+    pub(crate) fn records(&self) -> u64 {
+        (self.transactions + self.accounts) as u64
+    }
+
     /// Whether the run committed exactly what it must.
     pub(crate) fn holds(&self) -> bool {
         self.faults.is_empty() && self.differences.is_empty()
