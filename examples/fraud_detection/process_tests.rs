@@ -100,11 +100,12 @@ impl Bench {
 /// Kills a process that outlives its time, so that who reads from it is not kept waiting.
 fn watchdog(process: u32) -> mpsc::Sender<()> {
     let (alive, ended) = mpsc::channel();
-    std::thread::spawn(move || {
+    let watch = move || {
         if ended.recv_timeout(LIFE_MAX) == Err(RecvTimeoutError::Timeout) {
             signal(process, "-KILL");
         }
-    });
+    };
+    std::thread::Builder::new().spawn(watch).expect("a thread");
     alive
 }
 
@@ -132,15 +133,13 @@ impl Running {
     }
 
     fn end(mut self) -> Ran {
-        let mut err = self.child.stderr.take().expect("it is piped");
-        let errors = std::thread::spawn(move || {
-            let mut text = String::new();
-            err.read_to_string(&mut text).expect("it prints text");
-            text
-        });
+        let mut err = String::new();
         self.out.read_to_string(&mut self.seen).expect("it prints text");
+        // Short, so that the pipe holds it until now.
+        let mut errors = self.child.stderr.take().expect("it is piped");
+        errors.read_to_string(&mut err).expect("it prints text");
         let code = self.child.wait().expect("the child ends").code();
-        Ran { code, out: self.seen, err: errors.join().expect("read") }
+        Ran { code, out: self.seen, err }
     }
 }
 
