@@ -111,50 +111,49 @@ enum Query {
     Session2(i64),
 }
 
+/// What becomes of late records. Where they are dropped, records are added up before the exchange.
+#[derive(Clone, Copy, Debug)]
+enum Late {
+    Kept,
+    Dropped,
+}
+
 /// Builds the query; results and late `seq`s go to the two collecting sinks.
-fn windowed(flow: &Dataflow, query: Query) -> (Collected<String>, Collected<u64>) {
+fn windowed(flow: &Dataflow, query: Query, late: Late) -> (Collected<String>, Collected<u64>) {
     let (results, collected) = collect();
     let (late_results, late_collected) = collect();
-    let (stream, late) = match query {
-        Query::Tumble10(bound) => {
-            let windows = bids(flow, bound).key_by(|e| e.auction).window(Tumbling::of(seconds(10)));
-            let late = windows.late();
-            (windows.aggregate_then("query", Prices, |key, window, out| Some(row(*key, window, out))), late)
-        }
-        Query::Slide10By2 => {
-            let windows =
-                bids(flow, 5_000).key_by(|e| e.auction).window(Sliding::of(seconds(10)).every(seconds(2)));
-            let late = windows.late();
-            (windows.aggregate_then("query", Prices, |key, window, out| Some(row(*key, window, out))), late)
-        }
-        Query::Session10 => {
-            let windows = bids(flow, 5_000).key_by(|e| e.bidder).window(Session::with_gap(seconds(10)));
-            let late = windows.late();
-            (windows.aggregate_then("query", Prices, |key, window, out| Some(row(*key, window, out))), late)
-        }
-        Query::Session2(bound) => {
-            let windows = bids(flow, bound).key_by(|e| e.bidder).window(Session::with_gap(seconds(2)));
-            let late = windows.late();
-            (windows.aggregate_then("query", Prices, |key, window, out| Some(row(*key, window, out))), late)
-        }
+    let (by_auction, by_bidder) =
+        (|bound| bids(flow, bound).key_by(|e| e.auction), |bound| bids(flow, bound).key_by(|e| e.bidder));
+    let windows = match query {
+        Query::Tumble10(bound) => by_auction(bound).window(Tumbling::of(seconds(10))),
+        Query::Slide10By2 => by_auction(5_000).window(Sliding::of(seconds(10)).every(seconds(2))),
+        Query::Session10 => by_bidder(5_000).window(Session::with_gap(seconds(10))),
+        Query::Session2(bound) => by_bidder(bound).window(Session::with_gap(seconds(2))),
     };
-    stream.sink("results", results);
-    late.map(|event| event.seq).sink("late", late_results);
+    if let Late::Kept = late {
+        windows.late().map(|event| event.seq).sink("late", late_results);
+    }
+    windows
+        .aggregate_then("query", Prices, |key, window, out| Some(row(*key, window, out)))
+        .sink("results", results);
     (collected, late_collected)
 }
 
-fn check_windows(query: Query, parallelism: u32, kills: u64, file: &str) -> Vec<u64> {
+fn check_windows(query: Query, late: Late, (parallelism, kills): (u32, u64), file: &str) -> Vec<u64> {
     let flow = Dataflow::new("golden");
-    let (results, late) = windowed(&flow, query);
+    let (results, late_results) = windowed(&flow, query, late);
     run_with_kills(flow, parallelism, kills);
-    assert_eq!(bag(results.take()), golden(file), "{file} at parallelism {parallelism} with {kills} kills");
-    late.take()
+    let case = format!("{file} at parallelism {parallelism} with {kills} kills, late records {late:?}");
+    assert_eq!(bag(results.take()), golden(file), "{case}");
+    late_results.take()
 }
 
 fn check_without_lateness(query: Query, file: &str) {
-    assert_eq!(check_windows(query, 1, 0, file), Vec::<u64>::new());
-    for parallelism in 1..=4 {
-        assert_eq!(check_windows(query, parallelism, 3, file), Vec::<u64>::new());
+    for late in [Late::Kept, Late::Dropped] {
+        assert_eq!(check_windows(query, late, (1, 0), file), Vec::<u64>::new());
+        for parallelism in 1..=4 {
+            assert_eq!(check_windows(query, late, (parallelism, 3), file), Vec::<u64>::new());
+        }
     }
 }
 
@@ -179,13 +178,15 @@ fn session_windows_equal_flinks() {
 
 #[test]
 fn late_records_of_tumbling_windows_equal_flinks() {
-    let late = check_windows(Query::Tumble10(1_000), 1, 0, "tumble10_auction_ooo1.csv.gz");
+    let late = check_windows(Query::Tumble10(1_000), Late::Kept, (1, 0), "tumble10_auction_ooo1.csv.gz");
+    check_windows(Query::Tumble10(1_000), Late::Dropped, (1, 0), "tumble10_auction_ooo1.csv.gz");
     assert_eq!(late, late_rows("tumble10_auction_ooo1_late.csv.gz"));
 }
 
 #[test]
 fn late_records_of_session_windows_equal_flinks() {
-    let late = check_windows(Query::Session2(1_000), 1, 0, "session2_bidder_ooo1.csv.gz");
+    let late = check_windows(Query::Session2(1_000), Late::Kept, (1, 0), "session2_bidder_ooo1.csv.gz");
+    check_windows(Query::Session2(1_000), Late::Dropped, (1, 0), "session2_bidder_ooo1.csv.gz");
     assert_eq!(late, late_rows("session2_bidder_ooo1_late.csv.gz"));
 }
 

@@ -12,6 +12,9 @@ pub trait KeyFunction<K, T>: Send + Sync {
 
     /// Appends each record's key.
     fn extract(&self, records: &[T], into: &mut Vec<K>);
+
+    /// One record's key.
+    fn key(&self, record: &T) -> K;
 }
 
 impl<K: Key, T, F: Fn(&T) -> K + Send + Sync> KeyFunction<K, T> for F {
@@ -21,6 +24,10 @@ impl<K: Key, T, F: Fn(&T) -> K + Send + Sync> KeyFunction<K, T> for F {
 
     fn extract(&self, records: &[T], into: &mut Vec<K>) {
         into.extend(records.iter().map(self));
+    }
+
+    fn key(&self, record: &T) -> K {
+        self(record)
     }
 }
 

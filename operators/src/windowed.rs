@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use tidegate_runtime::element::Record;
 use tidegate_runtime::error::{Error, Result};
+use tidegate_runtime::exchange::Partitioning;
 use tidegate_runtime::graph::{Node, NodeIndex, NodeKind, Upstream};
 use tidegate_runtime::key::Key;
-use tidegate_runtime::operator::Operator;
+use tidegate_runtime::operator::{Operator, Stage};
 use tidegate_runtime::state::Aggregate;
 
-use crate::builder::{GraphBuilder, node, port, upstream};
+use crate::builder::{GraphBuilder, node, partitioned, port, upstream};
 use crate::event_time::{HasEventTime, Time, Timed};
 use crate::key::KeyFunction;
 use crate::keyed::KeyedStream;
+use crate::stage::whole::Whole;
 use crate::stream::Stream;
 use crate::window::assigner::Slicing;
+use crate::window::combine::{Combine, Grouping, Merging, Panes, Partial, Spans, partial_key};
 use crate::window::function::{AggregateThen, Collecting, Reducing, WindowFunction};
 use crate::window::{SessionOperator, SlicedOperator, Window, WindowSpec};
 
@@ -59,6 +62,22 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn new(graph: GraphBuilder, upstreams: Vec<Upstream>) -> Self {
         Self { graph, upstreams, taken: Cell::new(None) }
+    }
+
+    fn is_taken(&self) -> bool {
+        self.taken.get().is_some()
+    }
+
+    /// The place behind a stage that is fused in front of the exchange by key.
+    fn behind<T: Record, U: Record, S: Stage + 'static>(
+        self,
+        description: &str,
+        make: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Self {
+        let fused = self.upstreams.iter().map(|keyed| upstream::<T>(keyed.node, keyed.port)).collect();
+        let stage: Stream<U, Timed> = Stream::<T, Timed>::of(self.graph, fused).stage(description, make);
+        let keyed = stage.upstreams.iter().map(|stage| partitioned::<U>(stage.node, Partitioning::Hash));
+        Self { upstreams: keyed.collect(), graph: stage.graph, taken: self.taken }
     }
 
     pub(crate) fn late<T: Record>(&self) -> Stream<T, Timed> {
@@ -135,7 +154,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
         let then = move |key: &K, window, reduced: Option<T>| {
             reduced.map(|reduced| then(key, window, reduced)).into_iter().flatten()
         };
-        self.operator(name, AggregateThen::new(Reducing::new(combine), then))
+        self.summing(name, AggregateThen::new(Reducing::new(combine), then))
     }
 
     /// Folds the records of each window; the window emits the result.
@@ -181,7 +200,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
         A: Aggregate<In = T> + Sync,
         I: IntoIterator<Item: Record> + 'static,
     {
-        self.operator(name, AggregateThen::new(aggregate, then))
+        self.summing(name, AggregateThen::new(aggregate, then))
     }
 
     /// Calls a function with key, window and all records of the window, which are kept until then; in the order of
@@ -197,13 +216,43 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
         self.operator(name, AggregateThen::new(Collecting::default(), function))
     }
 
-    pub(crate) fn operator<F: WindowFunction<Key = K, In = T>>(
+    /// The operator of a function that needs every record.
+    fn operator<F: WindowFunction<Key = K, In = T>>(self, name: &str, function: F) -> Stream<F::Out, Timed> {
+        let node = window_node(&self.place.graph, name, self.spec, Arc::new(function), self.key);
+        self.place.fill::<F::Out, F::Late>(name, node)
+    }
+
+    /// The operator of a function of sums, which are begun before the exchange unless late records are asked for:
+    /// those must arrive one by one.
+    pub(crate) fn summing<F: WindowFunction<Key = K, In = T>>(
         self,
         name: &str,
         function: F,
     ) -> Stream<F::Out, Timed> {
-        let node = window_node(&self.place.graph, name, self.spec, Arc::new(function), self.key);
-        self.place.fill::<F::Out, F::Late>(name, node)
+        if self.place.is_taken() {
+            return self.operator(name, function);
+        }
+        match Slicing::of(self.spec) {
+            Some(slicing) => self.combined(name, function, Panes::new(slicing)),
+            None => {
+                let gap = self.spec.gap();
+                self.combined(name, function, Spans::new(gap))
+            }
+        }
+    }
+
+    fn combined<F, G>(self, name: &str, function: F, grouping: G) -> Stream<F::Out, Timed>
+    where
+        F: WindowFunction<Key = K, In = T>,
+        G: Grouping,
+    {
+        let (function, key) = (Arc::new(function), Arc::clone(&self.key));
+        let merging = Arc::new(Merging(Arc::clone(&function)));
+        let place = self.place.behind::<T, Partial<K, T, F::Acc>, _>("pre-aggregate", move || {
+            Whole::new(Combine::new(Arc::clone(&function), Arc::clone(&key), grouping.clone()))
+        });
+        let node = window_node(&place.graph, name, self.spec, merging, partial_key(self.key));
+        place.fill::<F::Out, F::Late>(name, node)
     }
 }
 

@@ -19,6 +19,8 @@ use crate::{
     SideOutputs, Sliding, Stream, Timed, Timestamp, Tumbling, WatermarkStrategy, millis,
 };
 
+mod combined;
+
 /// A record: its key, its place in the input, and a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Event {
@@ -423,7 +425,9 @@ fn session_model(steps: &[Step], gap: i64) -> (Emitted, Emitted) {
 fn windows_of_many_keys_fire_in_the_order_of_hashes_over_several_calls() {
     let flow = Dataflow::new("laws");
     let by_id = events(&flow, "events").key_by(|event| event.id);
-    let _ = by_id.window(Tumbling::of(millis(10))).aggregate_then("op", Ids, |id, _, _| Some(*id));
+    let windowed = by_id.window(Tumbling::of(millis(10)));
+    let _ = windowed.late();
+    let _ = windowed.aggregate_then("op", Ids, |id, _, _| Some(*id));
     let mut harness = Harness::new(operator_of(&flow.graph(), "op")).expect("it opens");
     let all: Vec<(Event, i64)> =
         (0..3_000).map(|id| (Event { key: 0, id, value: 0 }, id as i64 % 20)).collect();
@@ -551,7 +555,9 @@ proptest! {
     fn sliding_windows_obey_and_are_those_of_a_model(steps in steps(), size in 1i64..60, slide in 1i64..60) {
         let flow = Dataflow::new("laws");
         let windows = Sliding::of(millis(size as u64)).every(millis(slide as u64));
-        let _ = keyed(&flow).window(windows).aggregate_then("op", Ids, |key, window, ids| Some((*key, window.start.0, ids)));
+        let windowed = keyed(&flow).window(windows);
+        let _ = windowed.late();
+        let _ = windowed.aggregate_then("op", Ids, |key, window, ids| Some((*key, window.start.0, ids)));
         check::<(u8, i64, Vec<usize>)>(&flow.graph(), &steps, late)?;
         let (mut main, beside, mut harness) = run::<(u8, i64, Vec<usize>)>(&flow.graph(), &steps, Trouble::Some, late);
         let (mut expected, mut expected_late) = window_model(&steps, size, slide);
@@ -570,8 +576,9 @@ proptest! {
     #[test]
     fn sessions_obey_and_are_those_of_a_model(steps in steps(), gap in 1i64..40) {
         let flow = Dataflow::new("laws");
-        let _ = keyed(&flow).window(Session::with_gap(millis(gap as u64)))
-            .aggregate_then("op", Ids, |key, window, ids| Some((*key, window.start.0, window.end.0, ids)));
+        let windowed = keyed(&flow).window(Session::with_gap(millis(gap as u64)));
+        let _ = windowed.late();
+        let _ = windowed.aggregate_then("op", Ids, |key, window, ids| Some((*key, window.start.0, window.end.0, ids)));
         let (mut main, beside, mut harness) = run::<(u8, i64, i64, Vec<usize>)>(&flow.graph(), &steps, Trouble::Some, late);
         let (mut expected, expected_late) = session_model(&steps, gap);
         main.sort();
@@ -590,8 +597,9 @@ proptest! {
         };
         let steps: Vec<Step> = steps.iter().map(even).collect();
         let flow = Dataflow::new("laws");
-        let _ = keyed(&flow).window(Session::with_gap(millis(half as u64 * 2 + 1)))
-            .aggregate_then("op", Ids, |key, window, ids| Some((*key, window.start.0, window.end.0, ids)));
+        let windowed = keyed(&flow).window(Session::with_gap(millis(half as u64 * 2 + 1)));
+        let _ = windowed.late();
+        let _ = windowed.aggregate_then("op", Ids, |key, window, ids| Some((*key, window.start.0, window.end.0, ids)));
         check::<(u8, i64, i64, Vec<usize>)>(&flow.graph(), &steps, late)?;
     }
 

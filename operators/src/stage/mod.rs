@@ -6,4 +6,4 @@ mod flat_map;
 mod inspect;
 mod key_by;
 mod map;
-mod whole;
+pub(crate) mod whole;

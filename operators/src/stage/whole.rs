@@ -6,7 +6,7 @@ use tidegate_runtime::operator::{FlushReason, Progress, Stage, StageContext, Ste
 use tidegate_runtime::time::Timestamp;
 
 /// Turns a batch into one that is not longer.
-pub(super) trait BatchFunction: Send {
+pub(crate) trait BatchFunction: Send {
     type In: Record;
     type Out: Record;
 
@@ -35,13 +35,13 @@ pub(super) trait BatchFunction: Send {
     }
 }
 
-pub(super) struct Whole<F: BatchFunction> {
+pub(crate) struct Whole<F: BatchFunction> {
     function: F,
     batch: Option<ErasedBatch>,
 }
 
 impl<F: BatchFunction> Whole<F> {
-    pub(super) fn new(function: F) -> Self {
+    pub(crate) fn new(function: F) -> Self {
         Self { function, batch: None }
     }
 }

@@ -8,8 +8,9 @@ use tidegate_runtime::exchange::Partitioning;
 use tidegate_runtime::state::Aggregate;
 
 use super::assigner::Slicing;
+use super::combine::{Merging, Partial};
 use super::function::{AggregateThen, Collecting, Reducing, WindowFunction};
-use super::pre_aggregate::{Merging, Partial, PreAggregate};
+use super::pre_aggregate::PreAggregate;
 use super::spec::{Window, WindowSpec};
 use crate::builder::partitioned;
 use crate::event_time::{HasEventTime, Time, Timed};
@@ -129,18 +130,18 @@ impl<T: Record> AllWindowedStream<T> {
         let (None, Some(slicing)) = (&whole, slicing) else {
             // Sessions of parts are not parts of sessions: they are found in one stage.
             let whole = whole.unwrap_or_else(|| self.in_one_stage());
-            return whole.operator(name, function).parallelism(1);
+            return whole.summing(name, function).parallelism(1);
         };
         let function = Arc::new(function);
         let merging = Arc::new(Merging(Arc::clone(&function)));
-        let parts: Stream<Partial<F::Acc>, Timed> =
+        let parts: Stream<Partial<(), T, F::Acc>, Timed> =
             self.stream.stage("pre-aggregate", move || PreAggregate::new(Arc::clone(&function), slicing));
         let upstreams = parts
             .upstreams
             .iter()
-            .map(|upstream| partitioned::<Partial<F::Acc>>(upstream.node, Partitioning::Hash))
+            .map(|upstream| partitioned::<Partial<(), T, F::Acc>>(upstream.node, Partitioning::Hash))
             .collect();
-        let key: Arc<dyn KeyFunction<(), Partial<F::Acc>>> = Arc::new(|_: &Partial<F::Acc>| ());
+        let key: Arc<dyn KeyFunction<(), Partial<(), T, F::Acc>>> = Arc::new(|_: &Partial<(), T, F::Acc>| ());
         let mut node = window_node(&parts.graph, name, self.spec, merging, key);
         node.parallelism = Some(1);
         Place::new(parts.graph, upstreams).fill::<F::Out, T>(name, node)

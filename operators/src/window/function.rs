@@ -22,12 +22,24 @@ pub(crate) trait WindowFunction: Send + Sync + 'static {
 
     fn add(&self, acc: &mut Self::Acc, record: Self::In);
 
+    /// The accumulator of one record.
+    fn begin(&self, record: Self::In) -> Self::Acc {
+        let mut acc = self.create();
+        self.add(&mut acc, record);
+        acc
+    }
+
     fn merge(&self, acc: &mut Self::Acc, later: Self::Acc);
 
     fn emit(&self, key: &Self::Key, window: Window, acc: Self::Acc, out: &mut Output<Self::Out>);
 
     /// How many records a late one stands for, and what goes to the late output.
     fn late(&self, record: Self::In) -> (u64, Option<Self::Late>);
+
+    /// The first timestamp of what a record stands for, of which `at` is the last.
+    fn start(&self, _record: &Self::In, at: i64) -> i64 {
+        at
+    }
 }
 
 /// An aggregate, and a function of its result.

@@ -2,6 +2,7 @@
 
 pub(crate) mod all;
 pub(crate) mod assigner;
+pub(crate) mod combine;
 pub(crate) mod due;
 pub(crate) mod function;
 mod pre_aggregate;

@@ -5,76 +5,27 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use tidegate_runtime::element::{Batch, ErasedBatch};
 use tidegate_runtime::error::Result;
 use tidegate_runtime::key::{KeyHash, hash_key};
 use tidegate_runtime::operator::{FlushReason, Progress, Stage, StepContext};
-use tidegate_runtime::output::Output;
 use tidegate_runtime::time::Timestamp;
 
 use super::assigner::{SliceSpan, Slicing};
+use super::combine::{Partial, Sum};
 use super::function::WindowFunction;
-use super::spec::Window;
-
-/// What goes from the first stage to the second: the sum of some records of one slice. Its timestamp is the slice's
-/// start.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Partial<Acc> {
-    /// How many.
-    records: u64,
-    /// What they come to.
-    acc: Acc,
-}
-
-/// The second stage's function: merges partials.
-pub(crate) struct Merging<F>(pub(crate) Arc<F>);
-
-impl<F: WindowFunction<Key = ()>> WindowFunction for Merging<F> {
-    type Key = ();
-    type In = Partial<F::Acc>;
-    type Acc = F::Acc;
-    type Out = F::Out;
-    type Late = F::In;
-
-    fn create(&self) -> F::Acc {
-        self.0.create()
-    }
-
-    fn add(&self, acc: &mut F::Acc, partial: Partial<F::Acc>) {
-        self.0.merge(acc, partial.acc);
-    }
-
-    fn merge(&self, acc: &mut F::Acc, later: F::Acc) {
-        self.0.merge(acc, later);
-    }
-
-    fn emit(&self, key: &(), window: Window, acc: F::Acc, out: &mut Output<F::Out>) {
-        self.0.emit(key, window, acc, out);
-    }
-
-    fn late(&self, partial: Partial<F::Acc>) -> (u64, Option<F::In>) {
-        (partial.records, None)
-    }
-}
 
 /// Adds up.
-pub(crate) struct PreAggregate<F: WindowFunction> {
+pub(crate) struct PreAggregate<F: WindowFunction<Key = ()>> {
     function: Arc<F>,
     slicing: Slicing,
     /// Those with records, rising.
-    slices: Vec<OpenSlice<F::Acc>>,
+    slices: Vec<Sum<(), F::Acc>>,
     batch: Option<ErasedBatch>,
     hash: KeyHash,
 }
 
-struct OpenSlice<Acc> {
-    start: i64,
-    records: u64,
-    acc: Acc,
-}
-
-impl<F: WindowFunction> PreAggregate<F> {
+impl<F: WindowFunction<Key = ()>> PreAggregate<F> {
     pub(crate) fn new(function: Arc<F>, slicing: Slicing) -> Self {
         Self { function, slicing, slices: Vec::new(), batch: None, hash: hash_key(&()) }
     }
@@ -98,30 +49,30 @@ impl<F: WindowFunction> PreAggregate<F> {
         }
     }
 
-    fn slice(&mut self, span: SliceSpan) -> &mut OpenSlice<F::Acc> {
+    fn slice(&mut self, span: SliceSpan) -> &mut Sum<(), F::Acc> {
         let place = self.slices.partition_point(|slice| slice.start < span.start);
         if self.slices.get(place).is_none_or(|slice| slice.start != span.start) {
             let acc = self.function.create();
-            self.slices.insert(place, OpenSlice { start: span.start, records: 0, acc });
+            self.slices.insert(place, Sum { key: (), acc, start: span.start, records: 0 });
         }
         &mut self.slices[place]
     }
 
     /// Moves slices to the output: those whose first window fires by a watermark.
-    fn send(&mut self, by: i64, out: &mut Batch<Partial<F::Acc>>) {
+    fn send(&mut self, by: i64, out: &mut Batch<Partial<(), F::In, F::Acc>>) {
         let slicing = self.slicing;
         let is_due =
-            |slice: &OpenSlice<F::Acc>| slicing.last_timestamp(slicing.first_window(slice.start)) <= by;
+            |slice: &Sum<(), F::Acc>| slicing.last_timestamp(slicing.first_window(slice.start)) <= by;
         let due = self.slices.partition_point(is_due);
-        for OpenSlice { start, records, acc } in self.slices.drain(..due) {
-            out.records.push(Partial { records, acc });
-            out.timestamps.push(Timestamp(start));
+        for sum in self.slices.drain(..due) {
+            out.timestamps.push(Timestamp(sum.start));
+            out.records.push(Partial::Sum(sum));
             out.hashes.push(self.hash);
         }
     }
 }
 
-impl<F: WindowFunction> Stage for PreAggregate<F> {
+impl<F: WindowFunction<Key = ()>> Stage for PreAggregate<F> {
     fn accept(&mut self, batch: ErasedBatch) {
         self.batch = Some(batch);
     }

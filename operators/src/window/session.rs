@@ -5,6 +5,13 @@ use tidegate_runtime::time::Timestamp;
 
 use super::spec::Window;
 
+/// The first and the last timestamp of one record or of several that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) start: i64,
+    pub(crate) last: i64,
+}
+
 /// One session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OpenSession<Acc> {
@@ -23,9 +30,9 @@ impl<Acc> OpenSession<Acc> {
         self.last.saturating_add(gap - 1)
     }
 
-    /// Whether a record at `at` belongs to it: sessions whose windows only touch are one, too.
-    fn takes(&self, at: i64, gap: i64) -> bool {
-        at <= self.last.saturating_add(gap) && at.saturating_add(gap) >= self.start
+    /// Whether what is at `at` belongs to it: sessions whose windows only touch are one, too.
+    fn takes(&self, at: Stretch, gap: i64) -> bool {
+        at.start <= self.last.saturating_add(gap) && at.last.saturating_add(gap) >= self.start
     }
 }
 
@@ -48,32 +55,32 @@ impl<Acc> Default for Sessions<Acc> {
 impl<Acc> Sessions<Acc> {
     /// The accumulator of the newest session, grown, if `at` is in it or goes on with it.
     #[inline(always)]
-    pub(crate) fn grow_newest(&mut self, at: i64, gap: i64) -> Option<&mut Acc> {
+    pub(crate) fn grow_newest(&mut self, at: Stretch, gap: i64) -> Option<&mut Acc> {
         match &mut self.newest {
-            Some(session) if at >= session.start && at <= session.last.saturating_add(gap) => {
-                session.last = session.last.max(at);
+            Some(session) if at.start >= session.start && at.start <= session.last.saturating_add(gap) => {
+                session.last = session.last.max(at.last);
                 Some(&mut session.acc)
             }
             _ => None,
         }
     }
 
-    /// Whether a record at `at` would belong to a session that is there.
-    pub(crate) fn has_for(&self, at: i64, gap: i64) -> bool {
+    /// Whether what is at `at` would belong to a session that is there.
+    pub(crate) fn has_for(&self, at: Stretch, gap: i64) -> bool {
         self.older.iter().chain(&self.newest).any(|session| session.takes(at, gap))
     }
 
-    /// Adds a record anywhere; merges what it connects.
-    pub(crate) fn add(&mut self, at: i64, gap: i64, acc: Acc, merge: impl Fn(&mut Acc, Acc)) {
+    /// Adds anywhere; merges what it connects.
+    pub(crate) fn add(&mut self, at: Stretch, gap: i64, acc: Acc, merge: impl Fn(&mut Acc, Acc)) {
         self.older.extend(self.newest.take());
-        let first = self.older.partition_point(|session| session.last.saturating_add(gap) < at);
+        let first = self.older.partition_point(|session| session.last.saturating_add(gap) < at.start);
         let count = self.older[first..].iter().take_while(|session| session.takes(at, gap)).count();
         let mut taken = self.older.drain(first..first + count);
         let joined = match taken.next() {
-            None => OpenSession { start: at, last: at, acc },
+            None => OpenSession { start: at.start, last: at.last, acc },
             Some(mut session) => {
-                session.start = session.start.min(at);
-                session.last = session.last.max(at);
+                session.start = session.start.min(at.start);
+                session.last = session.last.max(at.last);
                 merge(&mut session.acc, acc);
                 for later in taken.by_ref() {
                     session.last = session.last.max(later.last);
@@ -133,11 +140,12 @@ mod tests {
         ) {
             let mut sessions: Sessions<Vec<i64>> = Sessions::default();
             for at in &all {
-                match sessions.grow_newest(*at, gap) {
+                let stretch = Stretch { start: *at, last: *at };
+                match sessions.grow_newest(stretch, gap) {
                     Some(acc) => acc.push(*at),
-                    None => sessions.add(*at, gap, vec![*at], |acc, more| acc.extend(more)),
+                    None => sessions.add(stretch, gap, vec![*at], |acc, more| acc.extend(more)),
                 }
-                prop_assert!(sessions.has_for(*at, gap));
+                prop_assert!(sessions.has_for(stretch, gap));
             }
             for expected in model(all, gap) {
                 let (first, last) = (expected[0], expected[expected.len() - 1]);
@@ -156,7 +164,7 @@ mod tests {
     fn sessions_at_the_ends_of_time_do_not_overflow_case_54() {
         let mut sessions: Sessions<u64> = Sessions::default();
         for at in [i64::MIN, i64::MAX, i64::MAX - 1, i64::MIN + 1] {
-            sessions.add(at, 10, 1, |acc, more| *acc += more);
+            sessions.add(Stretch { start: at, last: at }, 10, 1, |acc, more| *acc += more);
         }
         assert_eq!(sessions.take_first().map(|session| session.acc), Some(2));
         assert_eq!(sessions.take_first().map(|session| session.window(10).end), Some(Timestamp::MAX));

@@ -13,7 +13,7 @@ use tidegate_runtime::time::Timestamp;
 
 use super::due::DueIndex;
 use super::function::WindowFunction;
-use super::session::Sessions;
+use super::session::{Sessions, Stretch};
 use crate::key::KeyFunction;
 use crate::operator::input::{KeyedInput, render_key};
 use crate::operator::processing::FIRINGS_MAX;
@@ -72,16 +72,15 @@ impl<F: WindowFunction> SessionOperator<F> {
             |at| &keys[at],
             Sessions::default,
             |at, sessions| {
-                let timestamp = timestamps[at].0;
                 let record =
                     records.next().expect("I65: the step machine names positions within the accepted batch");
-                if let Some(acc) = sessions.grow_newest(timestamp, gap) {
+                let last = timestamps[at].0;
+                let stretch = Stretch { start: function.start(&record, last), last };
+                if let Some(acc) = sessions.grow_newest(stretch, gap) {
                     function.add(acc, record);
                     return Ok(());
                 }
-                let mut acc = function.create();
-                function.add(&mut acc, record);
-                sessions.add(timestamp, gap, acc, |acc, more| function.merge(acc, more));
+                sessions.add(stretch, gap, function.begin(record), |acc, more| function.merge(acc, more));
                 if let Some(look) = sessions.register(gap) {
                     due.register(look, hashes[at], keys[at].clone());
                 }
@@ -99,8 +98,11 @@ impl<F: WindowFunction> SessionOperator<F> {
             return self.add_all(at + 1);
         }
         let (hash, key) = (self.input.batch.hashes[at], &self.input.keys[at]);
+        let record = self.input.batch.records.as_slice().first();
+        let start = record.map_or(timestamp.0, |record| self.function.start(record, timestamp.0));
+        let stretch = Stretch { start, last: timestamp.0 };
         let table = self.table.as_mut().expect("I9: a task is opened before its first step");
-        if table.get(hash, key)?.is_some_and(|sessions| sessions.has_for(timestamp.0, self.gap)) {
+        if table.get(hash, key)?.is_some_and(|sessions| sessions.has_for(stretch, self.gap)) {
             return self.add_all(at + 1);
         }
         let (records, late) = self.function.late(self.input.batch.take());
