@@ -24,7 +24,7 @@ use crate::state::lease::StateLease;
 /// The durable rows of all subtasks of one worker.
 ///
 /// All writing is done by a thread of its own, which ends with the store. Dropping it abandons checkpoints that are
-/// not durable yet; leases that are left answer every write with an error.
+/// not durable yet, and lets go of the files; leases that are left answer with an error.
 ///
 /// The protocol of a checkpoint: [`begin`](Self::begin) when it is triggered, each subtask seals its delta through its
 /// lease, [`StoreEvents::on_durable`] gives the manifest entries, then either [`completed`](Self::completed) once the
@@ -132,6 +132,9 @@ impl Drop for Store {
         {
             tracing::error!("the writer of the state store panicked");
         }
+        // A subtask that hangs may keep its lease for longer than this process keeps the directory: the next store
+        // of the same file must be alone with it.
+        self.shared.shelf.storage.close();
     }
 }
 

@@ -33,8 +33,15 @@ pub(super) struct RedbStorage {
     files: Arc<dyn FileLayer>,
     path: PathBuf,
     cache_bytes: usize,
-    /// `None` after a failed re-opening; the next use tries again.
-    database: RwLock<Option<Database>>,
+    database: RwLock<Access>,
+}
+
+enum Access {
+    Open(Database),
+    /// It could not be opened; the next re-opening tries again.
+    Failed,
+    /// For good.
+    Closed,
 }
 
 /// What a newly opened file says.
@@ -47,7 +54,8 @@ pub(super) struct Opened {
 
 impl RedbStorage {
     pub(super) fn open(files: Arc<dyn FileLayer>, path: &Path, cache_bytes: usize) -> Result<(Self, Opened)> {
-        let storage = Self { files, path: path.to_path_buf(), cache_bytes, database: RwLock::new(None) };
+        let storage =
+            Self { files, path: path.to_path_buf(), cache_bytes, database: RwLock::new(Access::Failed) };
         if storage.files.file_len(path)?.is_none() {
             storage.create()?;
         }
@@ -85,9 +93,9 @@ impl RedbStorage {
     }
 
     /// A damaged database may panic once more while it is closed.
-    fn close(&self, database: Option<Database>) {
+    fn let_go(&self, access: Access) {
         let closed = self.guarded(|| {
-            drop(database);
+            drop(access);
             Ok(())
         });
         if let Err(error) = closed {
@@ -143,8 +151,12 @@ impl RedbStorage {
 
     fn with_database<R>(&self, body: impl FnOnce(&Database) -> Result<R>) -> Result<R> {
         let guard = self.database.read().expect("I70: no panic while the database is held");
-        let database = guard.as_ref().ok_or_else(closed)?;
-        self.guarded(|| body(database))
+        let problem = match &*guard {
+            Access::Open(database) => return self.guarded(|| body(database)),
+            Access::Failed => "it could not be opened again after a failed write",
+            Access::Closed => "it is closed",
+        };
+        Err(Error::Store { problem: problem.to_owned() })
     }
 
     fn opening_error(&self, source: DatabaseError) -> Error {
@@ -162,8 +174,7 @@ impl RedbStorage {
 
 impl Drop for RedbStorage {
     fn drop(&mut self) {
-        let database = self.database.get_mut().ok().and_then(Option::take);
-        self.close(database);
+        RunStorage::close(self);
     }
 }
 
@@ -195,9 +206,17 @@ impl RunStorage for RedbStorage {
 
     fn reopen(&self) -> Result<()> {
         let mut guard = self.database.write().expect("I70: no panic while the database is held");
-        self.close(guard.take());
-        *guard = Some(self.open_database(&self.path, OpenMode::Write)?);
+        if matches!(*guard, Access::Closed) {
+            return Err(Error::Store { problem: "it is closed".to_owned() });
+        }
+        self.let_go(std::mem::replace(&mut *guard, Access::Failed));
+        *guard = Access::Open(self.open_database(&self.path, OpenMode::Write)?);
         Ok(())
+    }
+
+    fn close(&self) {
+        let mut guard = self.database.write().expect("I70: no panic while the database is held");
+        self.let_go(std::mem::replace(&mut *guard, Access::Closed));
     }
 
     fn runs(&self) -> Result<Vec<RunId>> {
@@ -252,10 +271,6 @@ fn write_run(pieces: &mut redb::Table<'_, (u64, u32), &'static [u8]>, run: &RunW
         pieces.insert((run.id.0, HEADER), header.as_slice()).map_err(error)?;
     }
     Ok(())
-}
-
-fn closed() -> Error {
-    Error::Store { problem: "it could not be opened again after a failed write".to_owned() }
 }
 
 fn error(source: impl std::fmt::Display) -> Error {

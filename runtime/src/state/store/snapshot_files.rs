@@ -185,6 +185,10 @@ impl RunStorage for SnapshotFiles {
         Ok(())
     }
 
+    fn close(&self) {
+        self.layouts.lock().expect("I70: no panic while the layouts are held").clear();
+    }
+
     fn runs(&self) -> Result<Vec<RunId>> {
         let entries = self.files.list(&self.directory)?;
         let id = |name: &str| u64::from_str_radix(name.strip_suffix(SUFFIX)?, 16).ok().map(RunId);

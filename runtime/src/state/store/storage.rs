@@ -19,6 +19,9 @@ pub(super) trait RunStorage: Send + Sync {
     /// Trusts nothing that is in memory any more: after a failed commit (case 60).
     fn reopen(&self) -> Result<()>;
 
+    /// Lets go of the files: whoever still holds the storage can neither read nor write it.
+    fn close(&self);
+
     /// All runs that exist.
     fn runs(&self) -> Result<Vec<RunId>>;
 

@@ -188,3 +188,28 @@ fn a_flip_of_any_byte_of_a_run_within_redb_is_found_case_62() -> Result<()> {
     }
     flips_are_found((&files, Kind::Redb), path, &places, &runs)
 }
+
+#[test]
+fn a_lease_that_outlives_its_store_does_not_touch_the_next_one_s_file() -> Result<()> {
+    let files = FaultyFiles::new();
+    let opened = open(&files, Kind::Redb, &[])?;
+    let left = opened.store.lease(request(1, 0))?;
+    let first = checkpoint(&opened, &*left, 1, &delta(&[(1, Some(1))]))?;
+    drop(opened);
+    // The subtask hangs: its lease is still there when the same process goes on with the directory.
+    let opened = open(&files, Kind::Redb, &[(CheckpointId(1), point(&first))])?;
+    let lease = opened.store.lease(request(2, 0).with_restore(first))?;
+    let error = scan(&*left).expect_err("nothing is read beside the new store");
+    assert_eq!(error.to_string(), "state store: it is closed");
+    let runs = checkpoint(&opened, &*lease, 2, &delta(&[(2, Some(2))]))?;
+    let before = files.operations();
+    drop(left);
+    assert_eq!(files.operations(), before, "the old lease's end writes nothing");
+    drop((lease, opened));
+    let opened = open(&files, Kind::Redb, &[(CheckpointId(2), point(&runs))])?;
+    let lease = opened.store.lease(request(3, 0).with_restore(runs))?;
+    let mut model = Rows::new();
+    apply(&mut model, &delta(&[(1, Some(1)), (2, Some(2))]));
+    assert_eq!(scan(&*lease)?, model);
+    Ok(())
+}
