@@ -22,6 +22,8 @@ pub(crate) struct Figures {
     pub(crate) restarts: u64,
     /// Alerts that have reached the sink; those since the last checkpoint aren't committed yet.
     pub(crate) alerts: u64,
+    /// Records that came after their windows had fired, and were dropped.
+    pub(crate) late: u64,
     /// Records further out of order than the pipeline allows.
     pub(crate) disordered: u64,
 }
@@ -72,6 +74,7 @@ impl fmt::Display for Summary<'_> {
             ("restarts", figures.restarts.to_string()),
             ("replayed records", figures.replayed.to_string()),
             ("records out of order", figures.disordered.to_string()),
+            ("late records", figures.late.to_string()),
             ("alerts are in", self.places.output.join("*.jsonl").display().to_string()),
             ("unknown payments are in", self.places.output.join("unknown/*.jsonl").display().to_string()),
             ("state is in", self.places.state.display().to_string()),

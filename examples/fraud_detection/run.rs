@@ -218,6 +218,7 @@ fn figures(job: &Job, elapsed: Duration, alerts: u64) -> Figures {
         kills: totals.kills,
         restarts: totals.restarts,
         alerts,
+        late: totals.late_records,
         disordered: totals.disordered_records,
     }
 }

@@ -7,7 +7,9 @@ use super::Timestamp;
 /// An input is Active, Idle or Finished. The combined watermark is the minimum over the active inputs. When every
 /// unfinished input is idle it is the maximum that any of them reached, so that the order in which they fell idle
 /// makes no difference (case 41). An input that becomes active again takes part at once with the watermark that it has
-/// (case 42); a finished one never holds others back (case 43).
+/// (case 42); a finished one never holds others back (case 43). One whose watermark is `MAX` counts as finished: else it
+/// would end the time of those that are idle, which may have something to send yet. When all are finished it is the
+/// highest.
 #[derive(Clone, Debug)]
 pub struct WatermarkCombiner {
     inputs: Vec<(Timestamp, InputState)>,
@@ -43,6 +45,9 @@ impl WatermarkCombiner {
             return None;
         }
         *known = watermark;
+        if watermark == Timestamp::MAX {
+            return self.on_state(input, InputState::Finished);
+        }
         self.recombine()
     }
 
@@ -68,7 +73,7 @@ impl WatermarkCombiner {
         let combined = of(InputState::Active)
             .min()
             .or_else(|| of(InputState::Idle).max())
-            .or_else(|| of(InputState::Finished).min())?;
+            .or_else(|| of(InputState::Finished).max())?;
         if combined <= self.combined {
             return None;
         }
@@ -114,6 +119,20 @@ mod tests {
         let mut combiner = WatermarkCombiner::new(2, Timestamp::MIN);
         combiner.on_watermark(0, Timestamp(10));
         assert_eq!(combiner.on_state(1, InputState::Finished), Some(Timestamp(10)));
+    }
+
+    /// As when a job is drained: each input sends what its own end makes fire, one after the other.
+    #[test]
+    fn the_end_of_one_input_is_not_the_end_of_an_idle_one() {
+        let mut combiner = WatermarkCombiner::new(2, Timestamp::MIN);
+        combiner.on_watermark(0, Timestamp(10));
+        combiner.on_watermark(1, Timestamp(5));
+        combiner.on_state(0, InputState::Idle);
+        combiner.on_state(1, InputState::Idle);
+        assert_eq!(combiner.on_watermark(0, Timestamp::MAX), None);
+        assert!(combiner.is_idle());
+        assert_eq!(combiner.on_watermark(1, Timestamp::MAX), Some(Timestamp::MAX));
+        assert!(!combiner.is_idle());
     }
 
     #[derive(Clone, Debug)]
