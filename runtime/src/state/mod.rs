@@ -30,5 +30,5 @@ pub use store::{
     LeaseRequest, RestorePoint, RunId, RunRef, RunRefs, Store, StoreBackend, StoreEvents, StoreOptions,
     StoreStatus,
 };
-pub use table::KeyedTable;
+pub use table::{KeyedTable, Retention};
 pub use timers::Timers;

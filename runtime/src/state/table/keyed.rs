@@ -97,6 +97,38 @@ impl<K: Key, V: StateValue> KeyedTable<K, V> {
         }
     }
 
+    /// Changes the value of a key if there is one, then keeps or deletes it, with one look-up: what `change` gives, or
+    /// `None` where there is no value.
+    ///
+    /// # Errors
+    /// If the store can't be read, or a value can't be encoded or decoded.
+    #[inline]
+    pub fn change<R>(
+        &mut self,
+        hash: KeyHash,
+        key: &K,
+        change: impl FnOnce(&mut V) -> (Retention, R),
+    ) -> Result<Option<R>> {
+        let Some(at) = self.table.find(hash, key)? else { return Ok(None) };
+        let (retention, result) = change(&mut self.table.touch(at)?.0);
+        if retention == Retention::Delete {
+            self.table.remove(at)?;
+        }
+        Ok(Some(result))
+    }
+
+    /// Says that the key with hash `soon` is looked up soon, and the one with hash `later` after that: a look-up that
+    /// was announced in both ways, some 10 look-ups ahead each, waits little for memory.
+    #[inline]
+    pub fn announce(&self, soon: Option<KeyHash>, later: Option<KeyHash>) {
+        if let Some(hash) = later {
+            self.table.prefetch_header(hash);
+        }
+        if let Some(hash) = soon {
+            self.table.prefetch_slot(hash);
+        }
+    }
+
     /// Visits every live entry of the subtask, in memory or not, in the order of hash and encoded key. What is read
     /// from the store for it isn't kept.
     ///
@@ -129,6 +161,15 @@ impl<K: Key, V: StateValue> KeyedTable<K, V> {
         }
         Ok(())
     }
+}
+
+/// What becomes of a value that was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// It stays.
+    Keep,
+    /// It is deleted.
+    Delete,
 }
 
 /// Records that a slot is fetched ahead, and a header again: enough to hide the latency of memory, few enough for

@@ -25,7 +25,7 @@ mod slot;
 mod snapshot;
 mod walk;
 
-pub use keyed::KeyedTable;
+pub use keyed::{KeyedTable, Retention};
 
 #[cfg(test)]
 mod tests;

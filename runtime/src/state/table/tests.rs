@@ -10,7 +10,9 @@ use crate::id::{CheckpointId, StateId};
 use crate::key::{KeyHash, hash_key};
 use crate::state::table::load::KEYS_READ_MAX;
 use crate::state::testing::{FakeLease, Rows, seeds};
-use crate::state::{KeyedTable, SlicePace, SnapshotMode, StateRegistry, StateTable, TableBudget, codec};
+use crate::state::{
+    KeyedTable, Retention, SlicePace, SnapshotMode, StateRegistry, StateTable, TableBudget, codec,
+};
 
 type Model = BTreeMap<u64, u64>;
 
@@ -96,7 +98,21 @@ impl Run {
                 self.table.insert(hash, &key, value)?;
                 self.model.insert(key, value);
             }
-            60..75 => {
+            60..66 => {
+                let retention = if self.draw(2) == 0 { Retention::Delete } else { Retention::Keep };
+                self.table.announce(Some(hash), Some(hash));
+                let changed = self.table.change(hash, &key, |value| {
+                    *value ^= 1;
+                    (retention, *value)
+                })?;
+                let expected = self.model.get(&key).map(|value| value ^ 1);
+                assert_eq!(changed, expected, "seed {}, key {key}", self.seed);
+                match (expected, retention) {
+                    (Some(value), Retention::Keep) => self.model.insert(key, value),
+                    _ => self.model.remove(&key),
+                };
+            }
+            66..75 => {
                 assert_eq!(self.table.remove(hash, &key)?, self.model.remove(&key), "seed {}", self.seed)
             }
             75..90 => {
