@@ -205,3 +205,126 @@ impl Aggregate for Count {
         *count
     }
 }
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Inner {
+    x: u32,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum Tagged {
+    A { x: u32 },
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged {
+    Number(u32),
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Flat {
+    id: u32,
+    #[serde(flatten)]
+    inner: Inner,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Skipping {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<u32>,
+    last: u32,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct OnlyWritten {
+    #[serde(skip_deserializing)]
+    seen: u32,
+    last: u32,
+}
+
+/// Runs with a thousand restarts allowed: a type that can't be encoded must not use one.
+fn refusal(flow: Dataflow, dir: &Path) -> String {
+    let restart = RestartPolicy::FixedDelay { attempts: 1_000, delay: millis(0) };
+    let flow = flow.with_config(config(dir).checkpoint_interval(millis(5)).restart(restart));
+    let text = match flow.launch() {
+        Err(error) => return error.to_string(),
+        Ok(job) => job.wait().expect_err("its type does not survive").to_string(),
+    };
+    assert!(text.contains("not restarted: every attempt would fail in the same way"), "{text}");
+    text
+}
+
+/// As a record between two operators, as what a sink gets, as state that a value is put into, and as a default.
+fn refusals<T>(value: impl Fn() -> T + Clone + Send + Sync + 'static) -> [String; 3]
+where
+    T: Clone + Send + Sync + Serialize + serde::de::DeserializeOwned + 'static,
+{
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let numbers = |flow: &Dataflow| flow.source("numbers", generate(|index| index).rate(2_000));
+    let make = value.clone();
+    let flow = Dataflow::new("records");
+    let (sink, _) = collect();
+    numbers(&flow).map(move |_| make()).rebalance().map(|_| 1_u64).sink("out", sink);
+    let record = refusal(flow, &dir.path().join("records"));
+    let make = value.clone();
+    let flow = Dataflow::new("output");
+    let (sink, _) = collect();
+    numbers(&flow).map(move |_| make()).sink("out", sink);
+    let output = refusal(flow, &dir.path().join("output"));
+    let flow = Dataflow::new("state");
+    let keep = move |state: &mut Option<T>, n| {
+        *state = Some(value());
+        n
+    };
+    let (sink, _) = collect();
+    numbers(&flow).key_by(|n| n % 10).stateful_map("keep", keep).sink("out", sink);
+    [record, output, refusal(flow, &dir.path().join("state"))]
+}
+
+#[test]
+fn a_type_that_does_not_survive_encoding_fails_the_job_at_once_wherever_it_is_used() {
+    let all = [
+        ("Tagged", "tag`", refusals(|| Tagged::A { x: 1 })),
+        ("Untagged", "`untagged`", refusals(|| Untagged::Number(1))),
+        ("Flat", "`flatten`", refusals(Flat::default)),
+        ("Skipping", "`skip_serializing_if`", refusals(|| Skipping { first: None, last: 300 })),
+        ("OnlyWritten", "`skip_deserializing`", refusals(OnlyWritten::default)),
+    ];
+    for (name, attribute, texts) in all {
+        for text in texts {
+            assert!(text.contains(name) && text.contains("does not survive encoding"), "{name}: {text}");
+            assert!(text.contains(attribute), "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_key_and_a_default_that_do_not_survive_encoding_are_refused_before_any_record_is_kept() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let flow = Dataflow::new("defaults");
+    let (sink, _) = collect();
+    flow.source("numbers", generate(|index| index).rate(2_000))
+        .key_by(|n| n % 10)
+        .stateful_map("keep", |_: &mut Flat, n| n)
+        .sink("out", sink);
+    let text = refusal(flow, dir.path());
+    assert!(
+        text.contains("the graph can't run") && text.contains("`keep`") && text.contains("Flat"),
+        "{text}"
+    );
+
+    #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Name {
+        Number(u64),
+    }
+    let flow = Dataflow::new("keys");
+    let (sink, _) = collect();
+    flow.source("numbers", generate(|index| index).rate(2_000))
+        .key_by(|n| Name::Number(n % 10))
+        .stateful_map("keep", |_: &mut u64, n| n)
+        .sink("out", sink);
+    let text = refusal(flow, &dir.path().join("keys"));
+    assert!(text.contains("Name` does not survive encoding") && text.contains("`untagged`"), "{text}");
+}

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::codec::check_codec;
+use crate::error::Result;
 use crate::id::CheckpointId;
 use crate::key::KeyHash;
 use crate::time::Timestamp;
@@ -113,6 +115,14 @@ impl ErasedBatch {
     pub fn watermarks(&self) -> &[WatermarkAt] {
         self.0.watermarks()
     }
+
+    /// Encodes, decodes and encodes again the first records, `most` at most.
+    ///
+    /// # Errors
+    /// `Error::Codec` if their type does not survive that.
+    pub fn check_codec(&self, most: usize) -> Result<()> {
+        self.0.check_codec(most)
+    }
 }
 
 impl Clone for ErasedBatch {
@@ -134,6 +144,7 @@ trait AnyBatch: Send {
     fn len(&self) -> usize;
     fn bytes(&self) -> usize;
     fn watermarks(&self) -> &[WatermarkAt];
+    fn check_codec(&self, most: usize) -> Result<()>;
     fn clone_box(&self) -> Box<dyn AnyBatch>;
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
@@ -153,6 +164,10 @@ impl<T: Record> AnyBatch for Batch<T> {
 
     fn watermarks(&self) -> &[WatermarkAt] {
         &self.watermarks
+    }
+
+    fn check_codec(&self, most: usize) -> Result<()> {
+        self.records.iter().take(most).try_for_each(check_codec)
     }
 
     fn clone_box(&self) -> Box<dyn AnyBatch> {
@@ -210,5 +225,21 @@ mod tests {
                 WatermarkAt { offset: 1, watermark: Timestamp(8) }
             ]
         );
+    }
+
+    #[test]
+    fn only_the_first_records_are_checked_to_survive_encoding() {
+        // What is skipped shifts what follows.
+        #[derive(Clone, Serialize, serde::Deserialize)]
+        struct Skipping {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            first: Option<u32>,
+            last: u32,
+        }
+        let good = Skipping { first: Some(1), last: 300 };
+        let batch = Batch { records: vec![good, Skipping { first: None, last: 300 }], ..Batch::default() };
+        let batch = ErasedBatch::new(batch);
+        assert!(batch.check_codec(1).is_ok());
+        assert!(batch.check_codec(2).is_err());
     }
 }

@@ -58,7 +58,7 @@ pub enum Error {
         problem: String,
     },
     /// A key, record or state value can't be encoded or decoded faithfully.
-    #[error("type `{type_name}` can't be kept in state: {problem}")]
+    #[error("type `{type_name}` does not survive encoding: {problem}")]
     Codec {
         /// The Rust type.
         type_name: &'static str,
@@ -89,6 +89,14 @@ pub enum Error {
     JobFailed(Box<Failure>),
 }
 
+impl Error {
+    /// Whether another attempt may go better. A type that does not survive encoding is the program's fault, and each
+    /// attempt would meet it again.
+    pub fn restart_help(&self) -> RestartHelp {
+        if matches!(self, Error::Codec { .. }) { RestartHelp::None } else { RestartHelp::Possible }
+    }
+}
+
 impl From<BoxError> for Error {
     fn from(error: BoxError) -> Self {
         Error::User(error)
@@ -112,6 +120,19 @@ pub struct Failure {
     pub panic_location: Option<String>,
     /// Where the record came from, when the failure is in the source's chain.
     pub source_position: Option<String>,
+    /// Whether another attempt may go better.
+    #[serde(default)]
+    pub restart: RestartHelp,
+}
+
+/// Whether a restart can help against a failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestartHelp {
+    /// As far as is known: the restart policy decides.
+    #[default]
+    Possible,
+    /// The program itself must be changed: every attempt would fail in the same way.
+    None,
 }
 
 impl Failure {
@@ -121,7 +142,12 @@ impl Failure {
     }
 
     /// With the causes of `error`, outermost first.
-    pub fn of_error(operator: impl Into<String>, subtask: u32, error: &dyn std::error::Error) -> Self {
+    pub fn of_error(
+        operator: impl Into<String>,
+        subtask: u32,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Self {
+        let restart = error.downcast_ref().map_or(RestartHelp::Possible, Error::restart_help);
         let mut causes = vec![error.to_string()];
         let mut next = error.source();
         while let Some(cause) = next {
@@ -131,7 +157,7 @@ impl Failure {
             }
             next = cause.source();
         }
-        Self { operator: operator.into(), subtask, causes, ..Self::default() }
+        Self { operator: operator.into(), subtask, causes, restart, ..Self::default() }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Data plane and pure cores of Tidegate: elements, exchange, time, state, graph and checkpoint protocol.
 //!
 //! Nothing in this crate knows actors. Imports go downwards only:
-//! `id element key error` <- `metrics sync files` <- `exchange state time` <- `operator source sink`
+//! `id codec element key error` <- `metrics sync files` <- `exchange state time` <- `operator source sink`
 //! <- `task` <- `graph checkpoint`.
 
 pub mod checkpoint;
+pub(crate) mod codec;
 pub mod config;
 pub mod element;
 pub mod error;

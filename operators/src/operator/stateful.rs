@@ -7,7 +7,7 @@ use tidegate_runtime::error::{BoxError, Result};
 use tidegate_runtime::key::Key;
 use tidegate_runtime::operator::{OpenContext, Operator, Progress, StepContext};
 use tidegate_runtime::output::{OUTPUT_RECORDS_MAX, Output};
-use tidegate_runtime::state::{Aggregate, KeyedTable, StateTable, StateValue};
+use tidegate_runtime::state::{Aggregate, KeyedTable, StateTable, StateValue, check_codec};
 use tidegate_runtime::time::Timestamp;
 
 use super::input::KeyedInput;
@@ -107,7 +107,10 @@ impl<K: Key, T: Record, Timing: Time> KeyedStream<K, T, Timing> {
         initial: impl Fn() -> S + Send + Sync + 'static,
         function: impl Fn(&mut S, T) -> Result<U, BoxError> + Send + Sync + 'static,
     ) -> Stream<U, Timing> {
-        let states = self.graph.declare(name, |registry| registry.keyed_table::<K, S>(STATE).map(|_| ()));
+        let states = self.graph.declare(name, |registry| {
+            check_codec(&initial())?;
+            registry.keyed_table::<K, S>(STATE).map(|_| ())
+        });
         let (key, initial, function) = (Arc::clone(&self.key), Arc::new(initial), Arc::new(function));
         let mut node = operator_node(description, move || Stateful {
             input: KeyedInput::new(Arc::clone(&key)),

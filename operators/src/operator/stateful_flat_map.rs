@@ -7,7 +7,7 @@ use tidegate_runtime::error::{BoxError, Result};
 use tidegate_runtime::key::Key;
 use tidegate_runtime::operator::{OpenContext, Operator, Progress, StepContext};
 use tidegate_runtime::output::{OUTPUT_RECORDS_MAX, Output};
-use tidegate_runtime::state::{KeyedTable, StateTable, StateValue};
+use tidegate_runtime::state::{KeyedTable, StateTable, StateValue, check_codec};
 use tidegate_runtime::time::Timestamp;
 
 use super::input::KeyedInput;
@@ -53,7 +53,10 @@ impl<K: Key, T: Record, Timing: Time> KeyedStream<K, T, Timing> {
         S: StateValue + Default,
         I: IntoIterator<Item: Record, IntoIter: Send + 'static> + 'static,
     {
-        let states = self.graph.declare(name, |registry| registry.keyed_table::<K, S>(STATE).map(|_| ()));
+        let states = self.graph.declare(name, |registry| {
+            check_codec(&S::default())?;
+            registry.keyed_table::<K, S>(STATE).map(|_| ())
+        });
         let (key, function) = (Arc::clone(&self.key), Arc::new(function));
         let mut node = operator_node("stateful_flat_map", move || StatefulFlatMap::<K, T, S, I, _> {
             input: KeyedInput::new(Arc::clone(&key)),

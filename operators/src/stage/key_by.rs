@@ -6,6 +6,7 @@ use tidegate_runtime::element::{Batch, Record};
 use tidegate_runtime::error::Result;
 use tidegate_runtime::exchange::Partitioning;
 use tidegate_runtime::key::{Key, KeyHash};
+use tidegate_runtime::state::check_codec;
 use tidegate_runtime::time::Timestamp;
 
 use super::whole::{BatchFunction, Whole};
@@ -48,11 +49,27 @@ struct KeyBy<K, T> {
     key: Arc<dyn KeyFunction<K, T>>,
     hashes: Vec<KeyHash>,
     timestamps: Vec<Timestamp>,
+    /// Keys whose encoding is still to be checked.
+    unchecked: usize,
 }
+
+/// Keys that are encoded, decoded and encoded again: one that does not survive that can't be kept in state.
+const CHECKED_KEYS: usize = 16;
 
 impl<K, T> KeyBy<K, T> {
     fn new(key: Arc<dyn KeyFunction<K, T>>) -> Self {
-        Self { key, hashes: Vec::new(), timestamps: Vec::new() }
+        Self { key, hashes: Vec::new(), timestamps: Vec::new(), unchecked: CHECKED_KEYS }
+    }
+}
+
+impl<K: Key, T: Record> KeyBy<K, T> {
+    #[cold]
+    fn check(&mut self, records: &[T]) -> Result<()> {
+        let records = &records[..records.len().min(self.unchecked)];
+        let mut keys = Vec::with_capacity(records.len());
+        self.key.extract(records, &mut keys);
+        self.unchecked -= records.len();
+        keys.iter().try_for_each(check_codec)
     }
 }
 
@@ -62,6 +79,9 @@ impl<K: Key, T: Record> BatchFunction for KeyBy<K, T> {
 
     fn apply(&mut self, batch: Batch<T>) -> Result<Batch<T>> {
         self.timestamps = batch.timestamps;
+        if self.unchecked > 0 {
+            self.check(&batch.records)?;
+        }
         self.key.hashes(&batch.records, &mut self.hashes);
         let (hashes, timestamps) = (std::mem::take(&mut self.hashes), std::mem::take(&mut self.timestamps));
         Ok(Batch { records: batch.records, timestamps, hashes, watermarks: batch.watermarks })

@@ -4,7 +4,6 @@
 //! steps, and the store makes them durable off the actor. Figures and layout: ARCHITECTURE.md, "State".
 
 mod aggregate;
-mod codec;
 mod delta;
 mod handle;
 mod lease;
@@ -18,8 +17,9 @@ mod table;
 pub mod testing;
 mod timers;
 
+pub(crate) use crate::codec;
+pub use crate::codec::check_codec;
 pub use aggregate::{Aggregate, Reduce, StateValue};
-pub use codec::check_codec;
 pub use handle::{AggregatingState, ListState, MapState, ReducingState, ValueState};
 pub use lease::{SlicePace, StateLease, StateTable, SubmitError};
 pub use registry::{SnapshotMode, StateKind, StateRegistry, StateSpec, TableBudget};

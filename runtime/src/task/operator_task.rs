@@ -26,6 +26,9 @@ const CALL_NS: u64 = 250_000;
 const BATCH_NS: u64 = 1_000_000;
 /// Slices of a snapshot made in a row without input before a pause: the store's queue may be full.
 const IDLE_SLICES: u32 = 16;
+/// Records of each lane that are encoded, decoded and encoded again as they arrive: a type that does not survive that
+/// fails the job now, and not when the first of its records is kept or sent.
+const CHECKED_RECORDS: usize = 16;
 /// That pause.
 const SLICES_PAUSE: Duration = Duration::from_millis(1);
 
@@ -70,6 +73,8 @@ pub struct OperatorTask {
 struct Input {
     gate: Arc<Gate>,
     lane_ports: Vec<usize>,
+    /// Records of each lane whose encoding is still to be checked.
+    unchecked: Vec<usize>,
     ended: Vec<LaneId>,
     alignment: Alignment,
     combiner: WatermarkCombiner,
@@ -120,6 +125,7 @@ impl OperatorTask {
             input: Input {
                 gate: parts.gate,
                 lane_ports: parts.lane_ports,
+                unchecked: vec![CHECKED_RECORDS; lanes],
                 ended: Vec::new(),
                 alignment: Alignment::new(lanes, None),
                 combiner: WatermarkCombiner::new(lanes, Timestamp::MIN),
@@ -303,25 +309,31 @@ impl OperatorTask {
         match self.input.gate.take() {
             Some((lane, element)) => {
                 self.idle_slices = 0;
-                self.on_element(lane, element);
+                self.on_element(lane, element)?;
                 Ok(Turn::Worked)
             }
             None => self.nothing(cx),
         }
     }
 
-    fn on_element(&mut self, lane: LaneId, element: Element) {
+    fn on_element(&mut self, lane: LaneId, element: Element) -> Result<()> {
         match element {
-            Element::Batch(batch) => self.on_batch(lane, batch),
+            Element::Batch(batch) => self.on_batch(lane, batch)?,
             Element::Barrier(barrier) => self.on_barrier(lane, barrier.checkpoint),
             Element::Idle => self.on_input_state(lane, InputState::Idle),
             Element::Active => self.on_input_state(lane, InputState::Active),
             Element::End => self.on_end(lane),
         }
+        Ok(())
     }
 
-    fn on_batch(&mut self, lane: LaneId, batch: ErasedBatch) {
+    fn on_batch(&mut self, lane: LaneId, batch: ErasedBatch) -> Result<()> {
         let len = batch.len();
+        let unchecked = &mut self.input.unchecked[lane.0 as usize];
+        if *unchecked > 0 {
+            batch.check_codec(*unchecked)?;
+            *unchecked = unchecked.saturating_sub(len);
+        }
         self.pace.record_bytes = batch.bytes().checked_div(len).unwrap_or(self.pace.record_bytes);
         self.pace.records += len as u64;
         self.context.status.records_in.add(len as u64);
@@ -330,6 +342,7 @@ impl OperatorTask {
         let watermarks = batch.watermarks().iter().copied().collect();
         self.operator.accept(self.input.lane_ports[lane.0 as usize], batch);
         self.work = Work::Batch { lane, watermarks, cursor: 0, len };
+        Ok(())
     }
 
     fn on_barrier(&mut self, lane: LaneId, checkpoint: CheckpointId) {

@@ -8,7 +8,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tidegate_runtime::checkpoint::coordinator::CoordinatorEvent;
 use tidegate_runtime::checkpoint::manifest::{CheckpointKind, Manifest};
 use tidegate_runtime::checkpoint::restart::{RestartDecision, RestartTracker};
-use tidegate_runtime::error::Failure;
+use tidegate_runtime::error::{Failure, RestartHelp};
 use tidegate_runtime::graph::NodeKind;
 use tidegate_runtime::id::{AttemptId, CheckpointId, OperatorId, RegionId};
 
@@ -259,7 +259,13 @@ impl JobActor {
     }
 
     fn judge(&self, region: RegionId, failure: Failure, state: &mut JobActorState) {
-        match state.policy.on_failure(self.shared.clock.now()) {
+        let decision = match failure.restart {
+            RestartHelp::Possible => state.policy.on_failure(self.shared.clock.now()),
+            RestartHelp::None => {
+                RestartDecision::GiveUp("every attempt would fail in the same way".to_owned())
+            }
+        };
+        match decision {
             RestartDecision::After(pause) => {
                 tell_region(state, region, RegionMessage::RestartAfter(pause));
             }

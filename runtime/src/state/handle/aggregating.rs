@@ -2,6 +2,7 @@
 
 use std::any::type_name;
 
+use crate::codec::check_codec;
 use crate::error::Result;
 use crate::key::KeyHash;
 use crate::state::Aggregate;
@@ -50,10 +51,9 @@ impl<A: Aggregate + Default> AggregatingState<A> {
 impl<A: Aggregate + Default> StateHandle for AggregatingState<A> {
     fn open(registry: &mut StateRegistry, name: &str) -> Result<Self> {
         let types = vec![type_name::<A::Acc>().to_owned()];
-        Ok(Self {
-            bound: Bound::open(registry, name, StateKind::Aggregating, types)?,
-            function: A::default(),
-        })
+        let function = A::default();
+        check_codec(&function.create())?;
+        Ok(Self { bound: Bound::open(registry, name, StateKind::Aggregating, types)?, function })
     }
 
     #[inline]

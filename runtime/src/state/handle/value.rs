@@ -2,6 +2,7 @@
 
 use std::any::type_name;
 
+use crate::codec::check_codec;
 use crate::error::Result;
 use crate::key::KeyHash;
 use crate::state::StateValue;
@@ -14,6 +15,14 @@ use crate::state::table::cell::Single;
 /// One value of the current key.
 pub struct ValueState<V: StateValue> {
     bound: Bound<Single<V>>,
+    default: DefaultValue,
+}
+
+/// Whether the value's default is known to survive encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DefaultValue {
+    Unchecked,
+    Checked,
 }
 
 impl<V: StateValue> ValueState<V> {
@@ -56,6 +65,10 @@ impl<V: StateValue> ValueState<V> {
     where
         V: Default,
     {
+        if self.default == DefaultValue::Unchecked {
+            check_codec(&V::default())?;
+            self.default = DefaultValue::Checked;
+        }
         self.bound.touch_or_insert(|| Single(V::default())).map(|(cell, _)| &mut cell.0)
     }
 
@@ -91,7 +104,10 @@ impl<V: StateValue> ValueState<V> {
 impl<V: StateValue> StateHandle for ValueState<V> {
     fn open(registry: &mut StateRegistry, name: &str) -> Result<Self> {
         let types = vec![type_name::<V>().to_owned()];
-        Ok(Self { bound: Bound::open(registry, name, StateKind::Value, types)? })
+        Ok(Self {
+            bound: Bound::open(registry, name, StateKind::Value, types)?,
+            default: DefaultValue::Unchecked,
+        })
     }
 
     #[inline]

@@ -329,3 +329,21 @@ fn an_operator_whose_inputs_fell_idle_says_so_after_all_that_fired_by_it() {
     rig.run();
     assert_eq!(rig.sent(), ["Active", "11"]);
 }
+
+#[test]
+fn the_first_records_of_each_lane_must_survive_encoding_and_the_others_cost_nothing() {
+    #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Number(u64),
+    }
+    let mut rig = Rig::of(vec![0, 1]);
+    rig.records(0, &[5], &[]);
+    rig.run();
+    let bad = Batch { records: vec![Untagged::Number(1)], ..Batch::default() };
+    rig.send(1, Element::Batch(ErasedBatch::new(bad)));
+    let error = (0..10).find_map(|_| rig.subtask.task.step(&StepBudget::Turns(1)).err()).expect("it fails");
+    let text = error.to_string();
+    assert!(text.contains("Untagged` does not survive encoding") && text.contains("`untagged`"), "{text}");
+    assert_eq!(error.restart_help(), crate::error::RestartHelp::None);
+}

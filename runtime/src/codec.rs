@@ -1,4 +1,4 @@
-//! The encoded form of keys and values in rows, and the check that a type survives it.
+//! The encoded form of records, and of keys and values in rows, and the check that a type survives it.
 //!
 //! A value is one tag byte and then its postcard form. Tag 0 is a plain value; other tags are reserved (a time to
 //! live will prefix the value with a timestamp under tag 1), so such a change needs no new row format. A key is its
@@ -56,6 +56,9 @@ pub(crate) fn decode_bare<V: DeserializeOwned>(bytes: &[u8]) -> Result<V> {
 
 /// Encodes a value, decodes it and encodes it again: postcard writes some serde shapes that it can't read back.
 ///
+/// A field with `#[serde(skip)]` leaves no trace in the bytes, so nothing is found wrong with it: it comes back as its
+/// default.
+///
 /// # Errors
 /// `Error::Codec`, naming the type and the serde attribute that is the likely cause.
 pub fn check_codec<V: Serialize + DeserializeOwned>(value: &V) -> Result<()> {
@@ -77,7 +80,7 @@ pub fn check_codec<V: Serialize + DeserializeOwned>(value: &V) -> Result<()> {
 }
 
 const LIKELY: &str = "The usual cause is a serde attribute that a compact format can't carry: `tag`, `untagged`, \
-     `flatten`, `skip_serializing_if`, a `skip`ped field without a stable default, a hash map or set (random order), \
+     `flatten`, `skip_serializing_if`, `skip_serializing` or `skip_deserializing` alone, a hash map or set (random order), \
      or a `serde_json::Value` inside. Remove it, or keep the value as a `String` or `Vec<u8>` of your own encoding";
 
 fn hint_of(error: &postcard::Error) -> &'static str {

@@ -43,6 +43,28 @@ struct Skipping {
     last: u32,
 }
 
+#[derive(Serialize, Deserialize)]
+struct OnlyWritten {
+    #[serde(skip_deserializing)]
+    seen: u32,
+    last: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[expect(dead_code, reason = "it is there for serde")]
+struct OnlyRead {
+    #[serde(skip_serializing)]
+    seen: u32,
+    last: u32,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Forgetful {
+    #[serde(skip)]
+    cache: u32,
+    last: u32,
+}
+
 #[test]
 fn shapes_that_cannot_be_read_back_are_refused_with_the_attribute_named() {
     for (name, problem, attribute) in [
@@ -51,6 +73,8 @@ fn shapes_that_cannot_be_read_back_are_refused_with_the_attribute_named() {
         ("Flat", problem_of(&Flat { id: 1, inner: Inner { x: 2 } }), "flatten"),
         ("Skipping", problem_of(&Skipping { middle: None, last: 300 }), "skip_serializing_if"),
         ("Value", problem_of(&serde_json::json!({"a": 1})), "serde_json::Value"),
+        ("OnlyWritten", problem_of(&OnlyWritten { seen: 1, last: 2 }), "skip_deserializing"),
+        ("OnlyRead", problem_of(&OnlyRead { seen: 1, last: 300 }), "skip_serializing"),
     ] {
         assert!(problem.contains(name), "{problem}");
         assert!(problem.contains(attribute), "{name}: {problem}");
@@ -87,5 +111,15 @@ fn value_rows_are_those_of_the_golden_bytes() -> Result<(), Error> {
     let mut bytes = Vec::new();
     encode_value(&(300u32, "é".to_owned(), Some(true)), &mut bytes)?;
     assert_eq!(bytes, [0, 0xac, 0x02, 2, 0xc3, 0xa9, 1, 1]);
+    Ok(())
+}
+
+#[test]
+fn a_field_that_is_skipped_both_ways_leaves_no_trace_and_comes_back_as_its_default() -> Result<(), Error> {
+    let value = Forgetful { cache: 7, last: 2 };
+    check_codec(&value)?;
+    let mut bytes = Vec::new();
+    encode_value(&value, &mut bytes)?;
+    assert_eq!(decode_value::<Forgetful>(&bytes)?, Forgetful { cache: 0, last: 2 });
     Ok(())
 }
