@@ -240,7 +240,7 @@ impl OperatorTask {
         match self.chain.turn(&mut cx)? {
             ChainTurn::Worked => return Ok(Turn::Worked),
             ChainTurn::BackPressured => {
-                self.snapshots.slice(self.operator.as_mut())?;
+                self.snapshots.slice(self.operator.as_mut(), cx.clock)?;
                 return Ok(self.park(ParkReason::BackPressured, cx.clock));
             }
             ChainTurn::Clear => {}
@@ -292,7 +292,7 @@ impl OperatorTask {
     fn next(&mut self, cx: &mut StepContext<'_>) -> Result<Turn> {
         if self.snapshots.is_encoding() && self.slice_due == SliceDue::Now {
             self.slice_due = SliceDue::AfterBatch;
-            self.snapshots.slice(self.operator.as_mut())?;
+            self.snapshots.slice(self.operator.as_mut(), cx.clock)?;
             return Ok(Turn::Worked);
         }
         // After the end nothing may be emitted: what was due later is not.
@@ -401,7 +401,9 @@ impl OperatorTask {
 
     fn barrier(&mut self, checkpoint: CheckpointId, cx: &mut StepContext<'_>) -> Result<Turn> {
         // One version is handed over before the next is frozen.
-        if self.snapshots.is_encoding() && self.snapshots.slice(self.operator.as_mut())? == Sliced::More {
+        if self.snapshots.is_encoding()
+            && self.snapshots.slice(self.operator.as_mut(), cx.clock)? == Sliced::More
+        {
             return Ok(self.pause_slices(cx));
         }
         if self.chain.flush(FlushReason::Barrier, cx)? == Flushed::Partly {
@@ -456,7 +458,9 @@ impl OperatorTask {
             return Ok(Turn::Worked);
         }
         let routed = self.chain.flush_routers();
-        if self.snapshots.is_encoding() && self.snapshots.slice(self.operator.as_mut())? == Sliced::More {
+        if self.snapshots.is_encoding()
+            && self.snapshots.slice(self.operator.as_mut(), cx.clock)? == Sliced::More
+        {
             return Ok(self.pause_slices(cx));
         }
         let reason = match self.work {

@@ -1,12 +1,21 @@
 //! Hands the rows of frozen tables to the store in slices, between batches.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::id::CheckpointId;
 use crate::operator::Operator;
 use crate::state::{SlicePace, StateLease};
 use crate::task::HasTables;
+use crate::time::Clock;
+
+/// Time that a slice should not exceed: half of a step's budget.
+const SLICE_BUDGET: Duration = Duration::from_micros(500);
+/// Entries of the first slice: small, for what a row costs is not known.
+const ENTRIES_FIRST: usize = 512;
+/// Fewest entries of a slice, however costly its rows are.
+const ENTRIES_MIN: usize = 16;
 
 /// The snapshots of one subtask's tables.
 pub struct TableSnapshots {
@@ -19,7 +28,7 @@ pub struct TableSnapshots {
 impl TableSnapshots {
     /// Through a lease.
     pub fn new(lease: Arc<dyn StateLease>) -> Self {
-        Self { lease, encoding: None, pace: SlicePace::default() }
+        Self { lease, encoding: None, pace: SlicePace { entries: ENTRIES_FIRST } }
     }
 
     /// Whether a checkpoint's rows are not all handed over.
@@ -42,8 +51,9 @@ impl TableSnapshots {
     }
 
     /// Hands over the next rows. Returns whether that moved anything: not when the store's queue is full.
-    pub(super) fn slice(&mut self, operator: &mut dyn Operator) -> Result<Sliced> {
+    pub(super) fn slice(&mut self, operator: &mut dyn Operator, clock: &Clock) -> Result<Sliced> {
         let Some(checkpoint) = self.encoding else { return Ok(Sliced::Done) };
+        let began = clock.elapsed();
         let mut is_done = true;
         let mut result = Ok(());
         operator.visit_tables(&mut |table| {
@@ -56,12 +66,27 @@ impl TableSnapshots {
         });
         result?;
         if !is_done {
+            self.pace = next_pace(self.pace, clock.elapsed().saturating_sub(began));
             return Ok(Sliced::More);
         }
         self.lease.seal(checkpoint)?;
         self.encoding = None;
         Ok(Sliced::Done)
     }
+}
+
+/// Sizes the next slice by what the last one took: down at once, up by and by, for one that met a full queue was short
+/// without a reason in its rows.
+fn next_pace(pace: SlicePace, took: Duration) -> SlicePace {
+    let most = SlicePace::default().entries;
+    let entries = if took > SLICE_BUDGET {
+        (pace.entries as f64 * SLICE_BUDGET.as_secs_f64() / took.as_secs_f64()) as usize
+    } else if took < SLICE_BUDGET / 2 {
+        pace.entries + pace.entries / 4
+    } else {
+        pace.entries
+    };
+    SlicePace { entries: entries.clamp(ENTRIES_MIN, most) }
 }
 
 /// What a slice came to.
@@ -71,4 +96,31 @@ pub(super) enum Sliced {
     More,
     /// All rows are handed over.
     Done,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Slices until the size settles, of rows that cost this much.
+    fn settled(mut pace: SlicePace, row: Duration) -> SlicePace {
+        for _ in 0..100 {
+            pace = next_pace(pace, row * u32::try_from(pace.entries).expect("a slice is small"));
+        }
+        pace
+    }
+
+    #[test]
+    fn a_slice_is_as_long_as_its_rows_allow_and_never_far_over_its_time() {
+        let first = SlicePace { entries: ENTRIES_FIRST };
+        assert_eq!(settled(first, Duration::from_nanos(25)), SlicePace::default());
+        let costly = settled(first, Duration::from_micros(10));
+        let took = Duration::from_micros(10) * u32::try_from(costly.entries).expect("small");
+        assert!(took > SLICE_BUDGET / 2 && took <= SLICE_BUDGET, "{took:?}");
+        assert_eq!(settled(costly, Duration::from_nanos(25)), SlicePace::default(), "cheap again");
+        let huge = settled(first, Duration::from_millis(5));
+        assert_eq!(huge.entries, ENTRIES_MIN);
+        // One slice is enough to come down.
+        assert!(next_pace(SlicePace::default(), Duration::from_millis(41)).entries <= 50);
+    }
 }

@@ -227,7 +227,7 @@ impl Run {
             match self.draw(100) {
                 0 => self.freeze()?,
                 1..20 => {
-                    self.slice(SlicePace { entries: 3, ..SlicePace::default() })?;
+                    self.slice(SlicePace { entries: 3 })?;
                 }
                 20 => {
                     let (rows, model) = self.completed.clone();

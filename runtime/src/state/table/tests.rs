@@ -130,7 +130,7 @@ impl Run {
                 self.model.entry(key).and_modify(|value| *value ^= 1);
             }
             _ => {
-                let pace = SlicePace { entries: 1 + self.draw(200) as usize, ..SlicePace::default() };
+                let pace = SlicePace { entries: 1 + self.draw(200) as usize };
                 if self.table.encode(self.lease.as_ref(), pace)? {
                     self.complete()?;
                 }

@@ -21,7 +21,7 @@ fn open(lease: &Arc<FakeLease>, mode: SnapshotMode) -> Result<Timers<u32>> {
 }
 
 fn finish(timers: &mut Timers<u32>, lease: &FakeLease) -> Result<()> {
-    let pace = SlicePace { entries: 3, ..SlicePace::default() };
+    let pace = SlicePace { entries: 3 };
     for _ in 0..100_000 {
         if timers.encode(lease, pace)? {
             return Ok(());
@@ -82,7 +82,7 @@ fn run(ops: Vec<Op>, mode: SnapshotMode) -> Result<(), TestCaseError> {
                 prop_assert_eq!(popped, due.map(|(time, hash, key)| (Timestamp(time), hash, key)));
             }
             Op::Slice => {
-                let pace = SlicePace { entries: 2, ..SlicePace::default() };
+                let pace = SlicePace { entries: 2 };
                 if timers.encode(lease.as_ref(), pace).map_err(fail)? {
                     completed = frozen.take().unwrap_or(completed);
                 }

@@ -82,7 +82,7 @@ impl World {
         let frozen = self.model.clone();
         self.tables.0.freeze(id);
         self.tables.1.freeze(id);
-        let pace = SlicePace { entries: 200, ..SlicePace::default() };
+        let pace = SlicePace { entries: 200 };
         let lease = Arc::clone(&self.lease);
         while !(self.tables.0.encode(lease.as_ref(), pace)? && self.tables.1.encode(lease.as_ref(), pace)?) {
             self.change(random, keys, 20)?;
