@@ -20,7 +20,8 @@ use crate::stream::Stream;
 use crate::window::assigner::Slicing;
 use crate::window::combine::{Combine, Grouping, Merging, Panes, Partial, Spans, partial_key};
 use crate::window::function::{AggregateThen, Collecting, Reducing, WindowFunction};
-use crate::window::{SessionOperator, SlicedOperator, Window, WindowSpec};
+use crate::window::kind::WindowKind;
+use crate::window::{SessionWindows, SlicedWindows, Window, WindowOperator, WindowSpec};
 
 impl<K: Key, T: Record, Timing: Time> KeyedStream<K, T, Timing> {
     /// Puts the records of each key into event-time windows: `Tumbling`, `Sliding` or `Session`. They are aligned to
@@ -256,7 +257,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     }
 }
 
-/// The operator of a kind of window.
+/// The operator of a specification.
 pub(crate) fn window_node<F: WindowFunction>(
     graph: &GraphBuilder,
     name: &str,
@@ -264,22 +265,24 @@ pub(crate) fn window_node<F: WindowFunction>(
     function: Arc<F>,
     key: Arc<dyn KeyFunction<F::Key, F::In>>,
 ) -> Node {
-    let (kind, states) = match Slicing::of(spec) {
-        Some(slicing) => {
-            let make = move || -> Result<Box<dyn Operator>> {
-                Ok(Box::new(SlicedOperator::new(Arc::clone(&function), slicing, Arc::clone(&key))))
-            };
-            (NodeKind::Operator(Arc::new(make)), graph.declare(name, SlicedOperator::<F>::declare))
-        }
-        None => {
-            let gap = spec.gap();
-            let make = move || -> Result<Box<dyn Operator>> {
-                Ok(Box::new(SessionOperator::new(Arc::clone(&function), gap, Arc::clone(&key))))
-            };
-            (NodeKind::Operator(Arc::new(make)), graph.declare(name, SessionOperator::<F>::declare))
-        }
-    };
-    let mut node = node(&spec.description(), kind);
-    node.states = states;
+    let mut node = node(&spec.description(), NodeKind::Operator(Arc::new(no_aggregate)));
+    match Slicing::of(spec) {
+        Some(slicing) => fill_node(&mut node, (graph, name), function, SlicedWindows::new(slicing), key),
+        None => fill_node(&mut node, (graph, name), function, SessionWindows::new(spec.gap()), key),
+    }
     node
+}
+
+fn fill_node<F: WindowFunction, W: WindowKind>(
+    node: &mut Node,
+    (graph, name): (&GraphBuilder, &str),
+    function: Arc<F>,
+    kind: W,
+    key: Arc<dyn KeyFunction<F::Key, F::In>>,
+) {
+    let make = move || -> Result<Box<dyn Operator>> {
+        Ok(Box::new(WindowOperator::new(Arc::clone(&function), kind.clone(), Arc::clone(&key))))
+    };
+    node.kind = NodeKind::Operator(Arc::new(make));
+    node.states = graph.declare(name, WindowOperator::<F, W>::declare);
 }

@@ -55,10 +55,6 @@ impl Slicing {
         }
     }
 
-    pub(crate) fn slide(&self) -> i64 {
-        self.slide
-    }
-
     /// The last window that begins at or before a timestamp.
     pub(crate) fn last_window(&self, at: i64) -> i64 {
         let past = (at.rem_euclid(self.slide) - self.offset).rem_euclid(self.slide);
@@ -67,7 +63,9 @@ impl Slicing {
 
     /// The window after one; `None` if it would begin above all timestamps.
     pub(crate) fn next_window(&self, start: i64) -> Option<i64> {
-        start.checked_add(self.slide).map(|next| self.last_window(next))
+        let next = start.checked_add(self.slide);
+        // Only the first of all may begin between two multiples.
+        if start == i64::MIN { next.map(|next| self.last_window(next)) } else { next }
     }
 
     /// The slice of a timestamp.

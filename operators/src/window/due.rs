@@ -5,6 +5,7 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
+use std::vec::IntoIter;
 
 use tidegate_runtime::key::KeyHash;
 
@@ -48,9 +49,11 @@ pub(crate) struct DueIndex<K> {
     /// Time that one bucket covers.
     width: i64,
     buckets: BTreeMap<i64, Vec<Due<K>>>,
-    /// The buckets that the watermark has come to, latest first.
-    front: Vec<Due<K>>,
-    /// What was registered for those buckets later.
+    /// The bucket that was registered in last, out of `buckets`.
+    filling: (i64, Vec<Due<K>>),
+    /// The bucket that the watermark has come to, in order.
+    front: IntoIter<Due<K>>,
+    /// What was registered for the front or what is before it, since.
     extra: BinaryHeap<Reverse<Due<K>>>,
     /// The first bucket that is not in front.
     unsorted_from: i64,
@@ -61,30 +64,51 @@ impl<K> DueIndex<K> {
         Self {
             width: width.max(1),
             buckets: BTreeMap::new(),
-            front: Vec::new(),
+            filling: (i64::MIN, Vec::new()),
+            front: Vec::new().into_iter(),
             extra: BinaryHeap::new(),
             unsorted_from: i64::MIN,
         }
     }
 
+    #[inline]
     pub(crate) fn register(&mut self, at: i64, hash: KeyHash, key: K) {
-        let bucket = at.div_euclid(self.width);
+        let bucket = if self.width == 1 { at } else { at.div_euclid(self.width) };
         let due = Due { at, hash, key };
         if bucket < self.unsorted_from {
             self.extra.push(Reverse(due));
-        } else {
-            self.buckets.entry(bucket).or_default().push(due);
+            return;
+        }
+        if bucket != self.filling.0 {
+            self.fill(bucket);
+        }
+        self.filling.1.push(due);
+    }
+
+    /// Makes a bucket the one that is registered in.
+    fn fill(&mut self, bucket: i64) {
+        let next = (bucket, self.buckets.remove(&bucket).unwrap_or_default());
+        let (before, entries) = std::mem::replace(&mut self.filling, next);
+        if !entries.is_empty() {
+            self.buckets.insert(before, entries);
         }
     }
 
+    /// The hash of what will be taken `positions` after the next one, if it is known.
+    #[inline]
+    pub(crate) fn ahead(&self, positions: usize) -> Option<KeyHash> {
+        self.front.as_slice().get(positions).map(|due| due.hash)
+    }
+
     /// Takes the earliest that is due at `now` or before.
+    #[inline]
     pub(crate) fn pop(&mut self, now: i64) -> Option<Due<K>> {
         loop {
-            let (sorted, extra) = (self.front.last(), self.extra.peek());
+            let (sorted, extra) = (self.front.as_slice().first(), self.extra.peek());
             let from_extra = match (sorted, extra) {
+                (Some(_), None) => false,
                 (Some(sorted), Some(Reverse(extra))) => extra < sorted,
                 (None, Some(_)) => true,
-                (Some(_), None) => false,
                 (None, None) => {
                     self.advance(now)?;
                     continue;
@@ -95,26 +119,32 @@ impl<K> DueIndex<K> {
             if earliest.is_none_or(|at| at > now) {
                 return None;
             }
-            return if from_extra { self.extra.pop().map(|Reverse(due)| due) } else { self.front.pop() };
+            return if from_extra { self.extra.pop().map(|Reverse(due)| due) } else { self.front.next() };
         }
     }
 
     /// Sorts the next bucket if its time has come.
     fn advance(&mut self, now: i64) -> Option<()> {
-        let first = self.buckets.first_entry()?;
-        let bucket = *first.key();
+        let filling = (!self.filling.1.is_empty()).then_some(self.filling.0);
+        let bucket = self.buckets.keys().next().copied().into_iter().chain(filling).min()?;
         if bucket > now.div_euclid(self.width) {
             return None;
         }
-        self.front = first.remove();
-        self.front.sort_unstable_by(|a, b| b.cmp(a));
+        if filling == Some(bucket) {
+            self.front = std::mem::take(&mut self.filling.1).into_iter();
+        } else {
+            self.front = self.buckets.remove(&bucket).unwrap_or_default().into_iter();
+        }
+        // Most of a bucket was registered in order, when the keys' windows before fired: that part is not sorted again.
+        self.front.as_mut_slice().sort();
         self.unsorted_from = bucket.saturating_add(1);
         Some(())
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.front.len() + self.extra.len() + self.buckets.values().map(Vec::len).sum::<usize>()
+        let waiting: usize = self.buckets.values().map(Vec::len).sum();
+        self.front.len() + self.extra.len() + self.filling.1.len() + waiting
     }
 }
 

@@ -39,16 +39,24 @@ impl<Acc> OpenSession<Acc> {
 /// The sessions of one key, more than the gap apart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sessions<Acc> {
-    /// When the key is looked at next: never after its first session is due, and before if that has grown since.
-    pub(crate) registered: Option<i64>,
+    /// When the key is looked at next: never after its first session is due, and before if that has grown since. Only
+    /// what is held at all is registered, so it says nothing without sessions.
+    registered: i64,
     newest: Option<OpenSession<Acc>>,
     /// Rising.
-    older: Vec<OpenSession<Acc>>,
+    #[expect(
+        clippy::box_collection,
+        reason = "8 bytes of an entry in place of 24: most keys have one session"
+    )]
+    older: Option<Box<Vec<OpenSession<Acc>>>>,
 }
+
+/// No session is due at the first of all timestamps, but for a gap of 1 ms: such a key is registered once too often.
+const UNREGISTERED: i64 = i64::MIN;
 
 impl<Acc> Default for Sessions<Acc> {
     fn default() -> Self {
-        Self { registered: None, newest: None, older: Vec::new() }
+        Self { registered: UNREGISTERED, newest: None, older: None }
     }
 }
 
@@ -65,17 +73,26 @@ impl<Acc> Sessions<Acc> {
         }
     }
 
+    fn older(&self) -> &[OpenSession<Acc>] {
+        self.older.as_deref().map_or(&[], Vec::as_slice)
+    }
+
     /// Whether what is at `at` would belong to a session that is there.
     pub(crate) fn has_for(&self, at: Stretch, gap: i64) -> bool {
-        self.older.iter().chain(&self.newest).any(|session| session.takes(at, gap))
+        self.older().iter().chain(&self.newest).any(|session| session.takes(at, gap))
     }
 
     /// Adds anywhere; merges what it connects.
     pub(crate) fn add(&mut self, at: Stretch, gap: i64, acc: Acc, merge: impl Fn(&mut Acc, Acc)) {
-        self.older.extend(self.newest.take());
-        let first = self.older.partition_point(|session| session.last.saturating_add(gap) < at.start);
-        let count = self.older[first..].iter().take_while(|session| session.takes(at, gap)).count();
-        let mut taken = self.older.drain(first..first + count);
+        let Some(newest) = self.newest.take() else {
+            self.newest = Some(OpenSession { start: at.start, last: at.last, acc });
+            return;
+        };
+        let all = self.older.get_or_insert_default();
+        all.push(newest);
+        let first = all.partition_point(|session| session.last.saturating_add(gap) < at.start);
+        let count = all[first..].iter().take_while(|session| session.takes(at, gap)).count();
+        let mut taken = all.drain(first..first + count);
         let joined = match taken.next() {
             None => OpenSession { start: at.start, last: at.last, acc },
             Some(mut session) => {
@@ -90,27 +107,48 @@ impl<Acc> Sessions<Acc> {
             }
         };
         drop(taken);
-        self.older.insert(first, joined);
-        self.newest = self.older.pop();
+        all.insert(first, joined);
+        self.newest = all.pop();
+        self.shrink();
+    }
+
+    /// Gives back what older sessions took when there are none.
+    fn shrink(&mut self) {
+        if self.older().is_empty() {
+            self.older = None;
+        }
     }
 
     /// When the first session is due.
     pub(crate) fn due(&self, gap: i64) -> Option<i64> {
-        self.older.first().or(self.newest.as_ref()).map(|session| session.due(gap))
+        self.older().first().or(self.newest.as_ref()).map(|session| session.due(gap))
     }
 
     /// Takes the first session out.
     pub(crate) fn take_first(&mut self) -> Option<OpenSession<Acc>> {
-        if self.older.is_empty() { self.newest.take() } else { Some(self.older.remove(0)) }
+        let Some(older) = &mut self.older else { return self.newest.take() };
+        let first = older.remove(0);
+        self.shrink();
+        Some(first)
+    }
+
+    /// When the key is looked at next.
+    pub(crate) fn registered(&self) -> Option<i64> {
+        self.newest.as_ref().map(|_| self.registered)
+    }
+
+    /// Says that the key is looked at now.
+    pub(crate) fn forget_registration(&mut self) {
+        self.registered = UNREGISTERED;
     }
 
     /// Says that the key must be looked at when its first session is due, if no earlier look is registered.
     pub(crate) fn register(&mut self, gap: i64) -> Option<i64> {
         let due = self.due(gap)?;
-        if self.registered.is_some_and(|registered| registered <= due) {
+        if self.registered <= due && self.registered != UNREGISTERED {
             return None;
         }
-        self.registered = Some(due);
+        self.registered = due;
         Some(due)
     }
 }

@@ -18,56 +18,55 @@ pub(crate) struct Slices<Acc> {
     pub(crate) next: i64,
     newest: Option<Slice<Acc>>,
     /// Rising.
-    older: Vec<Slice<Acc>>,
+    #[expect(
+        clippy::box_collection,
+        reason = "8 bytes of an entry in place of 24: most keys have no older slices"
+    )]
+    older: Option<Box<Vec<Slice<Acc>>>>,
 }
 
 impl<Acc> Default for Slices<Acc> {
     fn default() -> Self {
-        Self { next: i64::MAX, newest: None, older: Vec::new() }
+        Self { next: i64::MAX, newest: None, older: None }
     }
 }
 
 impl<Acc> Slices<Acc> {
-    /// The accumulator of the newest slice, if that is the one.
-    #[inline(always)]
-    pub(crate) fn newest_mut(&mut self, start: i64) -> Option<&mut Acc> {
-        match &mut self.newest {
-            Some(slice) if slice.start == start => Some(&mut slice.acc),
-            _ => None,
-        }
+    fn older(&self) -> &[Slice<Acc>] {
+        self.older.as_deref().map_or(&[], Vec::as_slice)
     }
 
-    /// The accumulator of any slice, made where there is none. `None` in the second place if it was there; else the
-    /// window that fires next, if it has changed to an earlier one.
-    pub(crate) fn open(
-        &mut self,
-        start: i64,
-        slicing: &Slicing,
-        watermark: i64,
-        create: impl FnOnce() -> Acc,
-    ) -> (&mut Acc, Option<i64>) {
-        let place = self.older.partition_point(|slice| slice.start < start);
-        let is_known = self.older.get(place).is_some_and(|slice| slice.start == start)
-            || self.newest.as_ref().is_some_and(|slice| slice.start == start);
-        let mut earlier = None;
-        if !is_known {
-            let first = slicing.first_window(start).max(slicing.first_open(watermark));
-            if first < self.next || self.newest.is_none() {
-                self.next = first;
-                earlier = Some(first);
-            }
+    /// The accumulator of a slice that is there.
+    #[inline(always)]
+    pub(crate) fn slice_mut(&mut self, start: i64) -> Option<&mut Acc> {
+        let newest = self.newest.as_mut()?;
+        if newest.start == start {
+            return Some(&mut newest.acc);
         }
+        let older = self.older.as_deref_mut()?;
+        let place = older.binary_search_by_key(&start, |slice| slice.start).ok()?;
+        Some(&mut older[place].acc)
+    }
+
+    /// Adds a slice that is not there. `first_window` is the first that it is in and that is open. Says if that is
+    /// now the window that fires next.
+    pub(crate) fn open(&mut self, start: i64, acc: Acc, first_window: impl FnOnce() -> i64) -> Option<i64> {
+        let first = first_window();
+        let is_first = first < self.next || self.newest.is_none();
+        if is_first {
+            self.next = first;
+        }
+        let slice = Slice { start, acc };
         if self.newest.as_ref().is_none_or(|newest| newest.start < start) {
-            let before = self.newest.replace(Slice { start, acc: create() });
-            self.older.extend(before);
-        } else if !is_known {
-            self.older.insert(place, Slice { start, acc: create() });
+            if let Some(before) = self.newest.replace(slice) {
+                self.older.get_or_insert_default().push(before);
+            }
+        } else {
+            let older = self.older.get_or_insert_default();
+            let place = older.partition_point(|slice| slice.start < start);
+            older.insert(place, slice);
         }
-        let acc = match &mut self.newest {
-            Some(newest) if newest.start == start => &mut newest.acc,
-            _ => &mut self.older[place].acc,
-        };
-        (acc, earlier)
+        is_first.then_some(first)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -76,6 +75,7 @@ impl<Acc> Slices<Acc> {
 
     /// Merges the slices of the window that is next, drops those that no later window has, and goes on to the next
     /// window that has any.
+    #[inline]
     pub(crate) fn fire(&mut self, slicing: &Slicing, merge: impl Fn(&mut Acc, Acc)) -> Option<Acc>
     where
         Acc: Clone,
@@ -83,32 +83,53 @@ impl<Acc> Slices<Acc> {
         let (window, last) = (self.next, slicing.last_timestamp(self.next));
         let following = slicing.next_window(window);
         let is_over = |slice: &Slice<Acc>| following.is_none_or(|following| slice.start < following);
+        let mut sum =
+            if self.older.is_some() { self.fire_older(window, last, is_over, &merge) } else { None };
+        let newest = match self.newest.take_if(|newest| is_over(newest)) {
+            Some(slice) => (slice.start <= last).then_some(slice.acc),
+            None => self.newest.as_ref().filter(|slice| slice.start <= last).map(|slice| slice.acc.clone()),
+        };
+        match (&mut sum, newest) {
+            (Some(sum), Some(newest)) => merge(sum, newest),
+            (None, newest) => sum = newest,
+            (Some(_), None) => {}
+        }
+        let first = self.older().first().or(self.newest.as_ref()).map(|slice| slice.start);
+        if let (Some(first), Some(following)) = (first, following) {
+            let is_following = first <= slicing.last_timestamp(following);
+            self.next = if is_following { following } else { slicing.first_window(first).max(following) };
+        }
+        sum
+    }
+
+    /// The part of the older slices in that.
+    fn fire_older(
+        &mut self,
+        window: i64,
+        last: i64,
+        is_over: impl Fn(&Slice<Acc>) -> bool,
+        merge: &impl Fn(&mut Acc, Acc),
+    ) -> Option<Acc>
+    where
+        Acc: Clone,
+    {
+        let older = self.older.as_deref_mut()?;
         let mut sum: Option<Acc> = None;
         let mut add = |acc: Acc| match &mut sum {
             Some(sum) => merge(sum, acc),
             None => sum = Some(acc),
         };
-        let over = self.older.partition_point(is_over);
-        for slice in self.older.drain(..over) {
+        let over = older.partition_point(is_over);
+        for slice in older.drain(..over) {
             if slice.start >= window && slice.start <= last {
                 add(slice.acc);
             }
         }
-        for slice in self.older.iter().take_while(|slice| slice.start <= last) {
+        for slice in older.iter().take_while(|slice| slice.start <= last) {
             add(slice.acc.clone());
         }
-        if self.newest.as_ref().is_some_and(is_over) {
-            self.newest
-                .take()
-                .into_iter()
-                .filter(|slice| slice.start <= last)
-                .for_each(|slice| add(slice.acc));
-        } else if let Some(slice) = self.newest.as_ref().filter(|slice| slice.start <= last) {
-            add(slice.acc.clone());
-        }
-        let first = self.older.first().or(self.newest.as_ref()).map(|slice| slice.start);
-        if let (Some(first), Some(following)) = (first, following) {
-            self.next = slicing.first_window(first).max(following);
+        if older.is_empty() {
+            self.older = None;
         }
         sum
     }
@@ -135,7 +156,15 @@ mod tests {
             for (at, rise) in steps {
                 if slicing.covers(at) && !slicing.is_late(at, watermark) {
                     let slice = slicing.slice(at);
-                    slices.open(slice.start, &slicing, watermark, Vec::new).0.push(at);
+                    let first = || slicing.first_window(slice.start).max(slicing.first_open(watermark));
+                    match slices.slice_mut(slice.start) {
+                        Some(acc) => acc.push(at),
+                        None => {
+                            let before = slices.next;
+                            let next = slices.open(slice.start, vec![at], first);
+                            prop_assert_eq!(next.unwrap_or(before), slices.next);
+                        }
+                    }
                 }
                 for start in at - size + 1..=at {
                     if start.rem_euclid(slide) == 0 && start + size - 1 > watermark {

@@ -2,11 +2,11 @@
 
 use tidegate_runtime::key::KeyHash;
 
-/// Of `u32`: 16 KiB, which stay in the processor's first cache.
-const SLOTS: usize = 4_096;
-/// Partials that are open at once, twice those of a usual batch at most: half of the slots stay free, so that a search
+/// Of `u32`: 8 KiB, which stay in the processor's first cache.
+const SLOTS: usize = 2_048;
+/// Partials that are open at once, as many as a usual batch has records: half of the slots stay free, so that a search
 /// is short.
-const OPEN_MAX: u32 = 2_048;
+const OPEN_MAX: u32 = 1_024;
 
 /// Open addressing with linear probing. A slot holds a partial's number, which rises over all batches; numbers below
 /// `open_from` are of partials that nothing is added to any more, so their slots are free.

@@ -1,32 +1,39 @@
-//! Tumbling and sliding windows of a keyed stream.
+//! Event-time windows of a keyed stream, of any kind.
 
 use std::sync::Arc;
 
 use tidegate_runtime::element::ErasedBatch;
 use tidegate_runtime::error::Result;
-use tidegate_runtime::key::KeyHash;
+use tidegate_runtime::key::hash_key;
 use tidegate_runtime::metrics::SubtaskStatus;
 use tidegate_runtime::operator::{OpenContext, Operator, Progress, StepContext};
 use tidegate_runtime::output::{OUTPUT_RECORDS_MAX, Output, Timing};
-use tidegate_runtime::state::{KeyedTable, StateRegistry, StateTable};
+use tidegate_runtime::state::{KeyedTable, Retention, StateRegistry, StateTable};
 use tidegate_runtime::time::Timestamp;
 
-use super::assigner::{SliceSpan, Slicing};
-use super::due::DueIndex;
+use super::due::{Due, DueIndex};
 use super::function::WindowFunction;
-use super::slices::Slices;
+use super::kind::{Next, Verdict, WindowKind};
+use super::session::Stretch;
 use crate::key::KeyFunction;
 use crate::operator::input::{KeyedInput, render_key};
 use crate::operator::processing::FIRINGS_MAX;
 
-const STATE: &str = "windows";
+/// Looks ahead of the one that is made for which memory is fetched, first the header and then the entry: some 300 ns
+/// each, in which memory answers.
+const HEADER_AHEAD: usize = 32;
+const ENTRY_AHEAD: usize = 16;
 
-/// One entry of slices a key; a key is registered at the end of its next window.
-pub(crate) struct SlicedOperator<F: WindowFunction> {
+/// The look-ups of a key's entry.
+type Table<F, W> =
+    KeyedTable<<F as WindowFunction>::Key, <W as WindowKind>::Held<<F as WindowFunction>::Acc>>;
+
+/// One entry a key; each key is registered for its next look.
+pub(crate) struct WindowOperator<F: WindowFunction, W: WindowKind> {
     function: Arc<F>,
-    slicing: Slicing,
+    kind: W,
     input: KeyedInput<F::Key, F::In>,
-    table: Option<KeyedTable<F::Key, Slices<F::Acc>>>,
+    table: Option<Table<F, W>>,
     due: DueIndex<F::Key>,
     /// The key whose window fires.
     firing: Option<(F::Key, i64)>,
@@ -35,14 +42,14 @@ pub(crate) struct SlicedOperator<F: WindowFunction> {
     status: Option<Arc<SubtaskStatus>>,
 }
 
-impl<F: WindowFunction> SlicedOperator<F> {
-    pub(crate) fn new(function: Arc<F>, slicing: Slicing, key: Arc<dyn KeyFunction<F::Key, F::In>>) -> Self {
+impl<F: WindowFunction, W: WindowKind> WindowOperator<F, W> {
+    pub(crate) fn new(function: Arc<F>, kind: W, key: Arc<dyn KeyFunction<F::Key, F::In>>) -> Self {
         Self {
             function,
-            slicing,
+            due: DueIndex::new(kind.due_width()),
+            kind,
             input: KeyedInput::new(key),
             table: None,
-            due: DueIndex::new(slicing.slide()),
             firing: None,
             output: Output::new(Timing::Timed),
             late: Output::new(Timing::Timed),
@@ -51,52 +58,53 @@ impl<F: WindowFunction> SlicedOperator<F> {
     }
 
     pub(crate) fn declare(registry: &mut StateRegistry) -> Result<()> {
-        registry.keyed_table::<F::Key, Slices<F::Acc>>(STATE).map(|_| ())
+        registry.keyed_table::<F::Key, W::Held<F::Acc>>(W::STATE).map(|_| ())
     }
 
     /// Adds records of which none is late.
     fn add_all(&mut self, until: usize, watermark: i64) -> Result<()> {
-        let Self { function, slicing, input, table, due, .. } = self;
+        let Self { function, kind, input, table, due, .. } = self;
         let table = table.as_mut().expect("I9: a task is opened before its first step");
         let from = input.batch.cursor();
         let (keys, hashes) = (&input.keys[from..until], &input.batch.hashes[from..until]);
         let timestamps = &input.batch.timestamps[from..until];
         let records = &mut input.batch.records;
-        let mut slice = SliceSpan::EMPTY;
         table.update_batch(
             hashes,
             |at| &keys[at],
-            Slices::default,
-            |at, slices| {
-                let timestamp = timestamps[at].0;
-                if !slice.contains(timestamp) {
-                    slice = slicing.slice(timestamp);
-                }
+            Default::default,
+            |at, held| {
                 let record =
                     records.next().expect("I65: the step machine names positions within the accepted batch");
-                if let Some(acc) = slices.newest_mut(slice.start) {
-                    function.add(acc, record);
-                    return Ok(());
-                }
-                let (acc, next) = slices.open(slice.start, slicing, watermark, || function.create());
-                function.add(acc, record);
-                if let Some(window) = next {
-                    due.register(slicing.last_timestamp(window), hashes[at], keys[at].clone());
+                if let Some(look) = kind.add(held, (&**function, record), timestamps[at].0, watermark) {
+                    due.register(look, hashes[at], keys[at].clone());
                 }
                 Ok(())
             },
         )
     }
 
-    /// Adds one record, or tells it apart as late. One between two windows is in none and left out.
+    /// Adds one record, or tells it apart as late. One between two windows is left out.
     fn add_one(&mut self, watermark: i64) -> Result<()> {
         let at = self.input.batch.cursor();
-        let timestamp = self.input.batch.timestamp(at);
-        if !self.slicing.covers(timestamp.0) {
-            self.input.batch.take();
-            return Ok(());
-        }
-        if !self.slicing.is_late(timestamp.0, watermark) {
+        let last = self.input.batch.timestamp(at).0;
+        let record = self.input.batch.records.as_slice().first();
+        let start = record.map_or(last, |record| self.function.start(record, last));
+        let stretch = Stretch { start, last };
+        let is_late = match self.kind.judge(stretch, watermark) {
+            Verdict::InTime => false,
+            Verdict::Late => true,
+            Verdict::LateAlone => {
+                let table = self.table.as_mut().expect("I9: a task is opened before its first step");
+                let held = table.get(self.input.batch.hashes[at], &self.input.keys[at])?;
+                !held.is_some_and(|held| self.kind.has_for(held, stretch))
+            }
+            Verdict::InNone => {
+                self.input.batch.take();
+                return Ok(());
+            }
+        };
+        if !is_late {
             return self.add_all(at + 1, watermark);
         }
         let (records, late) = self.function.late(self.input.batch.take());
@@ -104,44 +112,41 @@ impl<F: WindowFunction> SlicedOperator<F> {
             status.late_records.add(records);
         }
         if let Some(late) = late {
-            self.late.push(late, timestamp);
+            self.late.push(late, Timestamp(last));
         }
         Ok(())
     }
 
-    /// Fires a key's next window if it is the one that is due.
-    fn fire(&mut self, hash: KeyHash, key: F::Key, at: i64) -> Result<()> {
-        let table = self.table.as_mut().expect("I9: a task is opened before its first step");
-        // An earlier registration stays in the index when the key's next window changes: it finds nothing to do.
-        if table.get(hash, &key)?.is_none_or(|slices| self.slicing.last_timestamp(slices.next) != at) {
-            return Ok(());
+    /// Looks at a key that is due.
+    fn fire(&mut self, Due { at, hash, key }: Due<F::Key>) -> Result<()> {
+        let Self { function, kind, table, due, firing, output, .. } = self;
+        let table = table.as_mut().expect("I9: a task is opened before its first step");
+        table.announce(due.ahead(ENTRY_AHEAD), due.ahead(HEADER_AHEAD));
+        let (key, _) = firing.insert((key, at));
+        let look = table.change(hash, key, |held| {
+            let look = kind.fire(held, at, &**function);
+            (if look.next == Next::Never { Retention::Delete } else { Retention::Keep }, look)
+        })?;
+        let Some(look) = look else { return Ok(()) };
+        if let Some((window, acc)) = look.fired {
+            function.emit(key, window, acc, output);
         }
-        let Some(slices) = table.update(hash, &key)? else { return Ok(()) };
-        let window = self.slicing.window(slices.next);
-        let acc = slices.fire(&self.slicing, |acc, more| self.function.merge(acc, more));
-        let next = (!slices.is_empty()).then_some(slices.next);
-        if next.is_none() {
-            table.remove(hash, &key)?;
-        }
-        let (key, _) = self.firing.insert((key, at));
-        if let Some(acc) = acc {
-            self.function.emit(key, window, acc, &mut self.output);
-        }
-        if let Some((key, _)) = self.firing.take()
-            && let Some(next) = next
+        if let Some((key, _)) = firing.take()
+            && let Next::At(next) = look.next
         {
-            self.due.register(self.slicing.last_timestamp(next), hash, key);
+            due.register(next, hash, key);
         }
         Ok(())
     }
 }
 
-impl<F: WindowFunction> Operator for SlicedOperator<F> {
+impl<F: WindowFunction, W: WindowKind> Operator for WindowOperator<F, W> {
     fn open(&mut self, cx: &mut OpenContext<'_>) -> Result<()> {
-        let table: KeyedTable<F::Key, Slices<F::Acc>> = cx.states.keyed_table(STATE)?;
-        table.for_each(&mut |key, slices| {
-            let hash = tidegate_runtime::key::hash_key(key);
-            self.due.register(self.slicing.last_timestamp(slices.next), hash, key.clone());
+        let table: Table<F, W> = cx.states.keyed_table(W::STATE)?;
+        table.for_each(&mut |key, held| {
+            if let Some(look) = self.kind.next_look(held) {
+                self.due.register(look, hash_key(key), key.clone());
+            }
             Ok(())
         })?;
         self.table = Some(table);
@@ -157,7 +162,7 @@ impl<F: WindowFunction> Operator for SlicedOperator<F> {
         let from = self.input.batch.cursor();
         let lowest = self.input.batch.timestamps[from..until].iter().min();
         let Some(lowest) = lowest else { return Ok(until) };
-        if !self.slicing.has_gaps() && !self.slicing.is_late(lowest.0, cx.watermark.0) {
+        if self.kind.takes_all(lowest.0, cx.watermark.0) {
             self.add_all(until, cx.watermark.0)?;
             return Ok(until);
         }
@@ -174,7 +179,7 @@ impl<F: WindowFunction> Operator for SlicedOperator<F> {
                 self.late.push_watermark(watermark);
                 return Ok(Progress::Done);
             };
-            self.fire(due.hash, due.key, due.at)?;
+            self.fire(due)?;
             if self.output.is_full() {
                 break;
             }
