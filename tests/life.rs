@@ -151,60 +151,6 @@ fn a_drained_job_is_finished_and_its_windows_have_fired() -> tidegate::Result<()
     Ok(())
 }
 
-/// Each subtask of a held source falls idle after its last record; a drain ends them one after the other, and what the
-/// end of one makes fire is not late for the windows behind it.
-#[test]
-fn a_held_job_that_is_drained_has_fired_every_window_and_lost_nothing() -> tidegate::Result<()> {
-    const RECORDS: u64 = 3_000;
-    for round in 0..10 {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let flow = Dataflow::new("held");
-        let (sink, sums) = collect();
-        flow.source("numbers", generate(|index| index).count(RECORDS))
-            .event_time(WatermarkStrategy::monotonic(), |n| *n as i64)
-            .key_by(|n| n % 50)
-            .window(Tumbling::of(millis(100)))
-            .aggregate("count", Count)
-            .key_by(|count| count % 2)
-            .window(Tumbling::of(millis(1_000)))
-            .reduce("sum", |sum, count| *sum += count)
-            .sink("sums", sink);
-        let config = config(dir.path()).after_last_record(AfterLastRecord::Hold);
-        let job = flow.with_config(config).launch()?;
-        while job.totals().records_in < RECORDS {
-            std::thread::yield_now();
-        }
-        job.checkpoint()?;
-        job.stop(StopMode::Drain)?;
-        assert_eq!(job.wait()?.totals.late_records, 0, "round {round}");
-        assert_eq!(sums.take().iter().sum::<u64>(), RECORDS, "round {round}");
-    }
-    Ok(())
-}
-
-struct Count;
-
-impl Aggregate for Count {
-    type In = u64;
-    type Acc = u64;
-    type Out = u64;
-
-    fn create(&self) -> u64 {
-        0
-    }
-
-    fn add(&self, count: &mut u64, _: u64) {
-        *count += 1;
-    }
-
-    fn merge(&self, count: &mut u64, other: u64) {
-        *count += other;
-    }
-
-    fn finish(&self, count: &u64) -> u64 {
-        *count
-    }
-}
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Inner {
     x: u32,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dashmap::DashMap;
 use ractor::ActorCell;
 use tidegate_runtime::exchange::Gate;
-use tidegate_runtime::metrics::SubtaskStatus;
+use tidegate_runtime::metrics::{Activity, SubtaskStatus};
 
 use crate::topology::{ActorKind, ActorState};
 
@@ -102,6 +102,16 @@ impl Entry {
 
     pub(crate) fn set_state(&self, state: ActorState) {
         self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// The actor and its job have ended; that it failed stays to be seen.
+    pub(crate) fn end(&self) {
+        self.set_state(ActorState::Stopped);
+        if let Some(subtask) = &self.subtask
+            && subtask.status.activity() != Activity::Failed
+        {
+            subtask.status.set_activity(Activity::Stopped);
+        }
     }
 
     pub(crate) fn state(&self) -> ActorState {

@@ -13,7 +13,7 @@ use crate::message::Origin;
 use crate::post::Post;
 use crate::report::JobReport;
 use crate::storage::RunEnd;
-use crate::topology::{ActorKind, ActorState, JobState};
+use crate::topology::{ActorKind, JobState};
 use crate::worker::{WorkerActor, WorkerMessage, WorkerShared};
 
 /// Deaths of the job's or the worker's actor by themselves, over which the job is given up: they are our bugs.
@@ -207,7 +207,7 @@ impl RootActor {
             JobEnd::Failed(failure) => (JobState::Failed, Some(failure)),
         };
         for entry in self.job.directory.all() {
-            entry.set_state(ActorState::Stopped);
+            entry.end();
         }
         *lock(&self.job.state) = state;
         self.job.outcome.set(JobReport {

@@ -33,6 +33,8 @@ pub struct Controls {
     pub committed: Mutex<BTreeMap<(u32, u64, u64), Vec<u64>>>,
     /// Called with every record of the middle operator.
     pub on_record: Mutex<Option<Arc<dyn Fn(u64) + Send + Sync>>>,
+    /// Called before a middle operator is built.
+    pub on_build: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
     /// Called before every commit.
     pub on_commit: Mutex<Option<Arc<dyn Fn(CheckpointId) -> Result<()> + Send + Sync>>>,
 }
@@ -54,6 +56,10 @@ impl Controls {
 
     pub fn each_record(&self, f: impl Fn(u64) + Send + Sync + 'static) {
         *self.on_record.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(f));
+    }
+
+    pub fn each_build(&self, f: impl Fn() + Send + Sync + 'static) {
+        *self.on_build.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(f));
     }
 
     pub fn each_commit(&self, f: impl Fn(CheckpointId) -> Result<()> + Send + Sync + 'static) {
@@ -340,6 +346,10 @@ pub fn add_pipeline(graph: &mut Graph, suffix: &str, numbers: Numbers) {
     let numbers = graph.add(node("numbers", NodeKind::Source(source), port()), &[]);
     let for_middle = Arc::clone(&controls);
     let middle = NodeKind::Operator(Arc::new(move || {
+        let hook = for_middle.on_build.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(hook) = hook {
+            hook();
+        }
         Ok(Box::new(Middle {
             controls: Arc::clone(&for_middle),
             input: None,

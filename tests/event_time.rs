@@ -1,0 +1,105 @@
+//! Event time over the public API: sources that are held open, and records that come too late.
+
+use std::path::Path;
+
+use tidegate::prelude::*;
+
+fn config(dir: &Path) -> JobConfig {
+    JobConfig::new()
+        .parallelism(2)
+        .state_dir(dir.join("state"))
+        .checkpoint_interval(millis(20))
+        .restart(RestartPolicy::None)
+        .endpoint(Endpoint::Off)
+}
+
+/// Each subtask of a held source falls idle after its last record; a drain ends them one after the other, and what the
+/// end of one makes fire is not late for the windows behind it.
+#[test]
+fn a_held_job_that_is_drained_has_fired_every_window_and_lost_nothing() -> tidegate::Result<()> {
+    const RECORDS: u64 = 3_000;
+    for round in 0..10 {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let flow = Dataflow::new("held");
+        let (sink, sums) = collect();
+        flow.source("numbers", generate(|index| index).count(RECORDS))
+            // One subtask may read all lanes of the generator, one after the other.
+            .event_time(WatermarkStrategy::bounded_out_of_orderness(seconds(10)), |n| *n as i64)
+            .key_by(|n| n % 50)
+            .window(Tumbling::of(millis(100)))
+            .aggregate("count", Count)
+            .key_by(|count| count % 2)
+            .window(Tumbling::of(millis(1_000)))
+            .reduce("sum", |sum, count| *sum += count)
+            .sink("sums", sink);
+        let config = config(dir.path()).after_last_record(AfterLastRecord::Hold);
+        let job = flow.with_config(config).launch()?;
+        while job.totals().records_in < RECORDS {
+            std::thread::yield_now();
+        }
+        job.checkpoint()?;
+        job.stop(StopMode::Drain)?;
+        assert_eq!(job.wait()?.totals.late_records, 0, "round {round}");
+        assert_eq!(sums.take().iter().sum::<u64>(), RECORDS, "round {round}");
+    }
+    Ok(())
+}
+
+struct Count;
+
+impl Aggregate for Count {
+    type In = u64;
+    type Acc = u64;
+    type Out = u64;
+
+    fn create(&self) -> u64 {
+        0
+    }
+
+    fn add(&self, count: &mut u64, _: u64) {
+        *count += 1;
+    }
+
+    fn merge(&self, count: &mut u64, other: u64) {
+        *count += other;
+    }
+
+    fn finish(&self, count: &u64) -> u64 {
+        *count
+    }
+}
+
+#[test]
+fn a_late_record_is_counted_at_the_operator_that_dropped_it() -> tidegate::Result<()> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let flow = Dataflow::new("late");
+    let (numbers, source) = channel(16);
+    let (sink, largest) = collect();
+    flow.source("numbers", source)
+        .event_time(WatermarkStrategy::monotonic(), |n: &u64| *n as i64)
+        .key_by(|_| 0_u64)
+        .window(Tumbling::of(millis(10)))
+        .reduce("largest", |largest, n| *largest = n.max(*largest))
+        .sink("out", sink);
+    let job = flow.with_config(config(dir.path()).parallelism(1)).launch()?;
+    let late = || {
+        let actors = job.topology().actors.into_iter();
+        let figures = actors.filter_map(|actor| Some((actor.path, actor.subtask?.late_records)));
+        figures.filter(|(_, late)| *late > 0).collect::<Vec<_>>()
+    };
+    for n in [5, 25] {
+        numbers.send(n).expect("the job runs");
+    }
+    while largest.take().is_empty() {
+        assert_eq!(late(), []);
+        std::thread::yield_now();
+    }
+    numbers.send(7).expect("the job runs");
+    while late().is_empty() {
+        std::thread::yield_now();
+    }
+    assert_eq!(late(), [("largest/0".to_owned(), 1)]);
+    drop(numbers);
+    assert_eq!(job.wait()?.totals.late_records, 1);
+    Ok(())
+}
