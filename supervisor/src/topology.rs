@@ -130,7 +130,8 @@ pub struct ActorInfo {
     pub parent: String,
     /// Whether it lives.
     pub state: ActorState,
-    /// The attempt that it belongs to, for deployments and subtasks.
+    /// The attempt that it belongs to, for deployments, subtasks and who decides about them. Each start of the process
+    /// that resumes the run begins a million higher, so that no number is ever given twice.
     pub attempt: Option<u64>,
     /// How often it was started again.
     pub restarts: u64,

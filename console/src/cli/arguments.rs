@@ -45,8 +45,8 @@ pub(crate) enum Command {
     Kill(KillArguments),
     /// Stop the job after a last checkpoint, so that it can be resumed
     Stop(StopArguments),
-    /// Print the job's metrics as Prometheus text
-    Metrics,
+    /// Print the job's metrics, as Prometheus text unless JSON is asked for
+    Metrics(Format),
 }
 
 /// How an answer is printed.

@@ -116,7 +116,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(crate) fn metrics(&mut self) -> Result<(), CommandError> {
+    pub(crate) fn metrics(&mut self, format: Format) -> Result<(), CommandError> {
+        if format.json {
+            let target = format!("{}?json=true", route::METRICS);
+            let families: serde_json::Value = self.client.ask(Method::Get, &target)?;
+            return print_json(self.out, &families);
+        }
         let text = self.client.ask_text(Method::Get, route::METRICS)?;
         self.out.write_all(text.as_bytes())?;
         Ok(())

@@ -84,7 +84,7 @@ fn perform(
         Command::Checkpoint(format) => session.checkpoint(*format),
         Command::Kill(arguments) => session.kill(arguments),
         Command::Stop(arguments) => session.stop(arguments),
-        Command::Metrics => session.metrics(),
+        Command::Metrics(format) => session.metrics(*format),
     }
 }
 
@@ -93,8 +93,7 @@ fn format(command: &Command) -> Format {
         Command::Topology(arguments) => arguments.format,
         Command::Kill(arguments) => arguments.format,
         Command::Stop(arguments) => arguments.format,
-        Command::Checkpoints(format) | Command::Checkpoint(format) => *format,
-        Command::Metrics => Format { json: false },
+        Command::Checkpoints(format) | Command::Checkpoint(format) | Command::Metrics(format) => *format,
     }
 }
 

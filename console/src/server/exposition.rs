@@ -1,7 +1,8 @@
-//! Metrics of a job in Prometheus' text format, written from its topology at the moment of the scrape.
+//! Metrics of a job, made of its topology at the moment of the scrape: as Prometheus' text, and as JSON.
 
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 
+use serde::{Serialize, Serializer};
 use tidegate_supervisor::{ActorInfo, SubtaskInfo};
 
 use crate::protocol::Picture;
@@ -10,22 +11,31 @@ use crate::words::{activity_word, operator_and_index};
 /// Media type of the text format.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The metrics of a job.
-pub(super) fn exposition(picture: &Picture) -> String {
-    let mut page = Page { text: String::new(), picture };
-    for metric in &ACTOR_METRICS {
-        page.actor_metric(metric);
-    }
-    for metric in &SUBTASK_METRICS {
-        page.subtask_metric(metric);
-    }
-    page.activities();
-    page.inputs();
-    page.checkpoint();
-    page.text
+/// All families of a job's metrics, as a body of JSON.
+#[derive(Serialize)]
+pub(super) struct Metrics<'a> {
+    families: Vec<Family<'a>>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Serialize)]
+struct Family<'a> {
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    samples: Vec<Sample<'a>>,
+}
+
+#[derive(Serialize)]
+struct Sample<'a> {
+    #[serde(serialize_with = "as_map")]
+    labels: Labels<'a>,
+    value: f64,
+}
+
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
 enum Kind {
     Counter,
     Gauge,
@@ -76,97 +86,112 @@ static SUBTASK_METRICS: [Metric<SubtaskInfo>; 10] = [
     gauge("tidegate_state_bytes", "Bytes of keyed state in memory.", |s| Some(s.state_bytes as f64)),
 ];
 
-struct Page<'a> {
-    text: String,
-    picture: &'a Picture,
-}
+impl<'a> Metrics<'a> {
+    /// The metrics of a job.
+    pub(super) fn of(picture: &'a Picture) -> Self {
+        let mut families: Vec<_> = ACTOR_METRICS.iter().map(|metric| of_actors(picture, metric)).collect();
+        families.extend(SUBTASK_METRICS.iter().map(|metric| of_subtasks(picture, metric)));
+        families.extend([activities(picture), queued_bytes(picture)]);
+        families.extend(checkpoint(picture));
+        Self { families }
+    }
 
-impl<'a> Page<'a> {
-    fn actor_metric(&mut self, metric: &Metric<ActorInfo>) {
-        self.family(metric.name, metric.kind, metric.help);
-        for actor in &self.picture.topology.actors {
-            if let Some(value) = (metric.value)(actor) {
-                self.sample(metric.name, &labels(actor), value);
+    /// In Prometheus' text format.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        for Family { name, kind, help, samples } in &self.families {
+            let kind = match kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+            };
+            // Writing to a String can't fail.
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for Sample { labels, value } in samples {
+                let label = |(label, value): &(&str, &str)| format!("{label}=\"{}\"", escaped(value));
+                let labels: Vec<String> = labels.iter().map(label).collect();
+                let _ = writeln!(text, "{name}{{{}}} {value}", labels.join(","));
             }
         }
-    }
-
-    fn subtask_metric(&mut self, metric: &Metric<SubtaskInfo>) {
-        self.family(metric.name, metric.kind, metric.help);
-        for (actor, subtask) in self.subtasks() {
-            if let Some(value) = (metric.value)(subtask) {
-                self.sample(metric.name, &labels(actor), value);
-            }
-        }
-    }
-
-    fn activities(&mut self) {
-        let name = "tidegate_activity_state";
-        self.family(name, Kind::Gauge, "1 for what the subtask does, or why it is parked.");
-        for (actor, subtask) in self.subtasks() {
-            let mut labels = labels(actor);
-            labels.push(("activity", activity_word(subtask.activity)));
-            self.sample(name, &labels, 1);
-        }
-    }
-
-    fn inputs(&mut self) {
-        let name = "tidegate_queued_bytes";
-        self.family(name, Kind::Gauge, "Bytes that wait in an input of the subtask.");
-        for (actor, subtask) in self.subtasks() {
-            for input in &subtask.inputs {
-                let mut labels = labels(actor);
-                labels.push(("producer", &input.producer));
-                self.sample(name, &labels, input.queued_bytes);
-            }
-        }
-    }
-
-    fn checkpoint(&mut self) {
-        let Some(last) = &self.picture.last_checkpoint else { return };
-        let figures = [
-            ("tidegate_checkpoint_id", "Newest completed checkpoint.", last.checkpoint.0),
-            ("tidegate_checkpoint_duration_ms", "From its trigger to its end.", last.duration_ms),
-            ("tidegate_checkpoint_bytes", "Bytes written for it.", last.bytes),
-        ];
-        for (name, help, value) in figures {
-            self.family(name, Kind::Gauge, help);
-            self.sample(name, &[], value);
-        }
-    }
-
-    fn subtasks(&self) -> impl Iterator<Item = (&'a ActorInfo, &'a SubtaskInfo)> + use<'a> {
-        let actors = self.picture.topology.actors.iter();
-        actors.filter_map(|actor| actor.subtask.as_ref().map(|subtask| (actor, subtask)))
-    }
-
-    // Writing to a String can't fail.
-    fn family(&mut self, name: &str, kind: Kind, help: &str) {
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-        };
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        let _ = write!(self.text, "{name}{{job=\"{}\"", escaped(&self.picture.topology.job));
-        for (label, value) in labels {
-            let _ = write!(self.text, ",{label}=\"{}\"", escaped(value));
-        }
-        let _ = writeln!(self.text, "}} {value}");
+        text
     }
 }
 
-fn labels(actor: &ActorInfo) -> Vec<(&str, &str)> {
+fn of_actors<'a>(picture: &'a Picture, metric: &Metric<ActorInfo>) -> Family<'a> {
+    let actors = picture.topology.actors.iter();
+    let sample = |actor| Some(Sample { labels: labels(picture, actor), value: (metric.value)(actor)? });
+    Family {
+        name: metric.name,
+        kind: metric.kind,
+        help: metric.help,
+        samples: actors.filter_map(sample).collect(),
+    }
+}
+
+fn of_subtasks<'a>(picture: &'a Picture, metric: &Metric<SubtaskInfo>) -> Family<'a> {
+    let sample =
+        |(actor, subtask)| Some(Sample { labels: labels(picture, actor), value: (metric.value)(subtask)? });
+    let samples = subtasks(picture).filter_map(sample).collect();
+    Family { name: metric.name, kind: metric.kind, help: metric.help, samples }
+}
+
+fn activities(picture: &Picture) -> Family<'_> {
+    let sample = |(actor, subtask): (_, &SubtaskInfo)| {
+        let mut labels = labels(picture, actor);
+        labels.push(("activity", activity_word(subtask.activity)));
+        Sample { labels, value: 1.0 }
+    };
+    let help = "1 for what the subtask does, or why it is parked.";
+    let samples = subtasks(picture).map(sample).collect();
+    Family { name: "tidegate_activity_state", kind: Kind::Gauge, help, samples }
+}
+
+fn queued_bytes(picture: &Picture) -> Family<'_> {
+    let mut samples = Vec::new();
+    for (actor, subtask) in subtasks(picture) {
+        for input in &subtask.inputs {
+            let mut labels = labels(picture, actor);
+            labels.push(("producer", &input.producer));
+            samples.push(Sample { labels, value: input.queued_bytes as f64 });
+        }
+    }
+    let help = "Bytes that wait in an input of the subtask.";
+    Family { name: "tidegate_queued_bytes", kind: Kind::Gauge, help, samples }
+}
+
+/// Of the newest completed checkpoint, if there is one.
+fn checkpoint(picture: &Picture) -> Vec<Family<'_>> {
+    let Some(last) = &picture.last_checkpoint else { return Vec::new() };
+    let figures = [
+        ("tidegate_checkpoint_id", "Newest completed checkpoint.", last.checkpoint.0),
+        ("tidegate_checkpoint_duration_ms", "From its trigger to its end.", last.duration_ms),
+        ("tidegate_checkpoint_bytes", "Bytes written for it.", last.bytes),
+    ];
+    let family = |(name, help, value)| {
+        let sample = Sample { labels: vec![("job", picture.topology.job.as_str())], value: value as f64 };
+        Family { name, kind: Kind::Gauge, help, samples: vec![sample] }
+    };
+    figures.map(family).into()
+}
+
+fn subtasks(picture: &Picture) -> impl Iterator<Item = (&ActorInfo, &SubtaskInfo)> {
+    let actors = picture.topology.actors.iter();
+    actors.filter_map(|actor| actor.subtask.as_ref().map(|subtask| (actor, subtask)))
+}
+
+fn labels<'a>(picture: &'a Picture, actor: &'a ActorInfo) -> Labels<'a> {
+    let job = ("job", picture.topology.job.as_str());
     if actor.subtask.is_none() {
-        return vec![("actor", &actor.path)];
+        return vec![job, ("actor", &actor.path)];
     }
     let (operator, index) = operator_and_index(&actor.path);
-    vec![("operator", operator), ("subtask", index)]
+    vec![job, ("operator", operator), ("subtask", index)]
 }
 
 /// Label values may hold anything, but backslash, quote and line feed are written as escapes.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+fn as_map<S: Serializer>(labels: &Labels<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(labels.iter().copied())
 }

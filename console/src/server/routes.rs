@@ -16,8 +16,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::job_view::{JobView, Refusal, RefusalKind};
 use crate::protocol::{Checkpoints, Done, JobIdentity, Picture, route};
+use crate::server::answer;
+use crate::server::exposition::{self, Metrics};
 use crate::server::near::{self, Meant};
-use crate::server::{answer, exposition};
 use crate::token::Token;
 
 const READERS_MAX: usize = 4; // a thread each
@@ -138,9 +139,29 @@ async fn checkpoints(State(service): State<Service>) -> Result<Response, Refusal
     service.read(|job| Ok(answer::ok(Checkpoints { checkpoints: job.checkpoints()? }))).await
 }
 
-async fn metrics(State(service): State<Service>) -> Result<Response, Refusal> {
-    let text = service.read(|job| Ok(exposition::exposition(&picture(job)?))).await?;
-    Ok(([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response())
+#[derive(Deserialize)]
+struct MetricsQuery {
+    #[serde(default)]
+    json: bool,
+}
+
+async fn metrics(
+    State(service): State<Service>,
+    query: Result<Query<MetricsQuery>, QueryRejection>,
+) -> Response {
+    let Ok(Query(MetricsQuery { json })) = query else {
+        let hint = "ask for /metrics or /metrics?json=true";
+        return answer::error(StatusCode::BAD_REQUEST, "`json` is not true or false", hint);
+    };
+    let answered = service.read(move |job| {
+        let picture = picture(job)?;
+        let metrics = Metrics::of(&picture);
+        if json {
+            return Ok(answer::ok(metrics));
+        }
+        Ok(([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], metrics.text()).into_response())
+    });
+    answered.await.unwrap_or_else(Refusal::into_response)
 }
 
 async fn checkpoint(State(service): State<Service>) -> Result<Response, Refusal> {
@@ -206,7 +227,8 @@ async fn stop(State(service): State<Service>, query: Result<Query<StopQuery>, Qu
 }
 
 async fn no_route(uri: Uri) -> Response {
-    let hint = "routes: GET /job /topology /checkpoints /metrics, POST /checkpoint /kill?actor= /stop?drain=";
+    let hint =
+        "routes: GET /job /topology /checkpoints /metrics?json=, POST /checkpoint /kill?actor= /stop?drain=";
     answer::error(StatusCode::NOT_FOUND, format!("there is no route {}", uri.path()), hint)
 }
 

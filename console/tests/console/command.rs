@@ -211,6 +211,18 @@ fn metrics_are_printed_as_they_are() {
     let served = Served::new();
     let ran = served.run(&["metrics"]);
     assert!(ran.out.starts_with("# HELP tidegate_attempt_number "), "{}", ran.out);
+    let families = json_of(&served.run(&["metrics", "--json"]));
+    let families = families["families"].as_array().expect("families");
+    let of = |name: &str| families.iter().find(|family| family["name"] == name).expect("the family").clone();
+    let records = of("tidegate_records_in_total");
+    assert_eq!(
+        (records["kind"].as_str(), records["help"].as_str()),
+        (Some("counter"), Some("Records taken in."))
+    );
+    let first = json!({"labels": {"job": "fraud", "operator": "count", "subtask": "0"}, "value": 123_456.0});
+    assert_eq!(records["samples"][0], first);
+    let named: Vec<&str> = ran.out.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert_eq!(families.len(), named.len(), "each family is in both");
 }
 
 #[test]
