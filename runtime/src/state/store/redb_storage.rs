@@ -3,14 +3,14 @@
 //! Rows are never upserted into a B-tree: a piece of a run is one value, written once (measured: a tenth of the
 //! commit time and a hundredth of the bytes).
 
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
-use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
-};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::redb_backend::LayerBackend;
 use super::refs::RunId;
@@ -34,6 +34,8 @@ pub(super) struct RedbStorage {
     path: PathBuf,
     cache_bytes: usize,
     database: RwLock<Access>,
+    /// The open database did.
+    has_panicked: AtomicBool,
 }
 
 enum Access {
@@ -54,8 +56,9 @@ pub(super) struct Opened {
 
 impl RedbStorage {
     pub(super) fn open(files: Arc<dyn FileLayer>, path: &Path, cache_bytes: usize) -> Result<(Self, Opened)> {
-        let storage =
-            Self { files, path: path.to_path_buf(), cache_bytes, database: RwLock::new(Access::Failed) };
+        let database = RwLock::new(Access::Failed);
+        let has_panicked = AtomicBool::new(false);
+        let storage = Self { files, path: path.to_path_buf(), cache_bytes, database, has_panicked };
         if storage.files.file_len(path)?.is_none() {
             storage.create()?;
         }
@@ -78,22 +81,32 @@ impl RedbStorage {
 
     fn open_database(&self, path: &Path, mode: OpenMode) -> Result<Database> {
         let file = self.files.open(path, mode)?;
-        let opening =
-            || Database::builder().set_cache_size(self.cache_bytes).create_with_backend(LayerBackend(file));
-        self.guarded(|| opening().map_err(|source| self.opening_error(source)))
+        let backend =
+            if mode == OpenMode::CreateNew { LayerBackend::create(file) } else { LayerBackend::open(file) }?;
+        let opening = || Database::builder().set_cache_size(self.cache_bytes).create_with_backend(backend);
+        self.guarded(|| opening().map_err(redb::Error::from))
     }
 
-    /// redb does not verify pages and panics over some damaged ones: that is an error about the file.
-    fn guarded<R>(&self, body: impl FnOnce() -> Result<R>) -> Result<R> {
-        catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
-            Err(Error::Damaged { path: self.path.clone(), problem: format!("redb can't go on: {text}") })
-        })
+    /// Pages have checksums, but a header that was damaged may still make redb panic: that is an error about the file.
+    fn guarded<R>(&self, body: impl FnOnce() -> Result<R, redb::Error>) -> Result<R> {
+        match catch_unwind(AssertUnwindSafe(body)) {
+            Ok(result) => result.map_err(|source| self.error(source)),
+            Err(panic) => {
+                self.has_panicked.store(true, Ordering::Release);
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+                Err(Error::Damaged { path: self.path.clone(), problem: format!("redb can't go on: {text}") })
+            }
+        }
     }
 
-    /// A damaged database may panic once more while it is closed.
+    /// A database that has panicked is left as it is, as a crash would leave it: what it holds is in no order to be
+    /// written, and closing it may panic once more.
     fn let_go(&self, access: Access) {
+        if self.has_panicked.swap(false, Ordering::AcqRel) {
+            std::mem::forget(access);
+            return;
+        }
         let closed = self.guarded(|| {
             drop(access);
             Ok(())
@@ -104,37 +117,39 @@ impl RedbStorage {
     }
 
     fn count_opening(&self) -> Result<Opened> {
-        self.write(Durability::Immediate, |transaction| {
-            let mut meta = transaction.open_table(META).map_err(error)?;
-            let number = |name: &str| -> Result<Option<u64>> {
-                Ok(meta.get(name).map_err(error)?.map(|value| value.value()))
+        let opened = self.write(Durability::Immediate, |transaction| {
+            let mut meta = transaction.open_table(META)?;
+            let number = |name: &str| -> Result<Option<u64>, redb::Error> {
+                Ok(meta.get(name)?.map(|value| value.value()))
             };
             let (format, times, checkpoint) = (number(FORMAT)?, number(OPENED)?, number(CHECKPOINT)?);
             if let Some(other) = format.filter(|format| *format != FORMAT_VERSION) {
-                let problem =
-                    format!("a store of version {other}; this program reads version {FORMAT_VERSION}");
-                return Err(Error::Damaged { path: self.path.clone(), problem });
+                return Ok(Err(other));
             }
             let times = times.unwrap_or(0) + 1;
-            meta.insert(FORMAT, FORMAT_VERSION).map_err(error)?;
-            meta.insert(OPENED, times).map_err(error)?;
-            transaction.open_table(PIECES).map_err(error)?;
-            Ok(Opened { times, checkpoint: checkpoint.map(CheckpointId) })
+            meta.insert(FORMAT, FORMAT_VERSION)?;
+            meta.insert(OPENED, times)?;
+            transaction.open_table(PIECES)?;
+            Ok(Ok(Opened { times, checkpoint: checkpoint.map(CheckpointId) }))
+        })?;
+        opened.map_err(|other| {
+            let problem = format!("a store of version {other}; this program reads version {FORMAT_VERSION}");
+            Error::Damaged { path: self.path.clone(), problem }
         })
     }
 
     fn write<R>(
         &self,
         durability: Durability,
-        body: impl FnOnce(&redb::WriteTransaction) -> Result<R>,
+        body: impl FnOnce(&redb::WriteTransaction) -> Result<R, redb::Error>,
     ) -> Result<R> {
         self.with_database(|database| {
-            let mut transaction = database.begin_write().map_err(error)?;
-            transaction.set_durability(durability).map_err(error)?;
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(durability)?;
             // A crash must not cost a walk over the whole file.
             transaction.set_quick_repair(matches!(durability, Durability::Immediate));
             let result = body(&transaction)?;
-            transaction.commit().map_err(error)?;
+            transaction.commit()?;
             Ok(result)
         })
     }
@@ -142,14 +157,14 @@ impl RedbStorage {
     /// Reads one piece within a transaction of its own: none is ever pinned (case 68).
     fn read<R>(&self, run: RunId, piece: u32, take: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
         self.with_database(|database| {
-            let transaction = database.begin_read().map_err(error)?;
-            let pieces = transaction.open_table(PIECES).map_err(error)?;
-            let found = pieces.get((run.0, piece)).map_err(error)?;
+            let transaction = database.begin_read()?;
+            let pieces = transaction.open_table(PIECES)?;
+            let found = pieces.get((run.0, piece))?;
             Ok(found.map(|value| take(value.value())))
         })
     }
 
-    fn with_database<R>(&self, body: impl FnOnce(&Database) -> Result<R>) -> Result<R> {
+    fn with_database<R>(&self, body: impl FnOnce(&Database) -> Result<R, redb::Error>) -> Result<R> {
         let guard = self.database.read().expect("I70: no panic while the database is held");
         let problem = match &*guard {
             Access::Open(database) => return self.guarded(|| body(database)),
@@ -159,10 +174,16 @@ impl RedbStorage {
         Err(Error::Store { problem: problem.to_owned() })
     }
 
-    fn opening_error(&self, source: DatabaseError) -> Error {
+    fn error(&self, source: redb::Error) -> Error {
         let path = self.path.clone();
         match source {
-            DatabaseError::Storage(StorageError::Io(source)) => Error::File { action: "open", path, source },
+            redb::Error::Io(source) if source.kind() == ErrorKind::InvalidData => {
+                Error::Damaged { path, problem: source.to_string() }
+            }
+            redb::Error::Io(source) => Error::File { action: "work with", path, source },
+            redb::Error::PreviousIo | redb::Error::DatabaseClosed => {
+                Error::Store { problem: format!("{}: {source}", path.display()) }
+            }
             other => Error::Damaged { path, problem: other.to_string() },
         }
     }
@@ -181,13 +202,13 @@ impl Drop for RedbStorage {
 impl RunStorage for RedbStorage {
     fn commit(&self, batch: &Batch) -> Result<()> {
         self.write(Durability::Immediate, |transaction| {
-            let mut pieces = transaction.open_table(PIECES).map_err(error)?;
+            let mut pieces = transaction.open_table(PIECES)?;
             for run in &batch.runs {
                 write_run(&mut pieces, run)?;
             }
             if let Some(checkpoint) = batch.checkpoint {
-                let mut meta = transaction.open_table(META).map_err(error)?;
-                meta.insert(CHECKPOINT, checkpoint.0).map_err(error)?;
+                let mut meta = transaction.open_table(META)?;
+                meta.insert(CHECKPOINT, checkpoint.0)?;
             }
             Ok(())
         })
@@ -196,9 +217,9 @@ impl RunStorage for RedbStorage {
     fn remove(&self, runs: &[RunId]) -> Result<()> {
         // Not synced by itself: the next commit does that, and a crash before brings back only what is swept again.
         self.write(Durability::None, |transaction| {
-            let mut pieces = transaction.open_table(PIECES).map_err(error)?;
+            let mut pieces = transaction.open_table(PIECES)?;
             for run in runs {
-                pieces.retain_in((run.0, 0)..=(run.0, u32::MAX), |_, _| false).map_err(error)?;
+                pieces.retain_in((run.0, 0)..=(run.0, u32::MAX), |_, _| false)?;
             }
             Ok(())
         })
@@ -221,13 +242,13 @@ impl RunStorage for RedbStorage {
 
     fn runs(&self) -> Result<Vec<RunId>> {
         self.with_database(|database| {
-            let transaction = database.begin_read().map_err(error)?;
-            let pieces = transaction.open_table(PIECES).map_err(error)?;
+            let transaction = database.begin_read()?;
+            let pieces = transaction.open_table(PIECES)?;
             let mut runs = Vec::new();
             let mut next = 0;
             // One look-up a run, not a pass over all pieces.
-            while let Some(entry) = pieces.range((next, 0)..).map_err(error)?.next() {
-                let run = entry.map_err(error)?.0.value().0;
+            while let Some(entry) = pieces.range((next, 0)..)?.next() {
+                let run = entry?.0.value().0;
                 runs.push(RunId(run));
                 let Some(after) = run.checked_add(1) else { break };
                 next = after;
@@ -259,20 +280,19 @@ impl RunStorage for RedbStorage {
     }
 }
 
-fn write_run(pieces: &mut redb::Table<'_, (u64, u32), &'static [u8]>, run: &RunWrite) -> Result<()> {
+fn write_run(
+    pieces: &mut redb::Table<'_, (u64, u32), &'static [u8]>,
+    run: &RunWrite,
+) -> Result<(), redb::Error> {
     for (index, chunk) in &run.chunks {
-        pieces.insert((run.id.0, index + 1), chunk.blocks()).map_err(error)?;
+        pieces.insert((run.id.0, index + 1), chunk.blocks())?;
     }
     if let Some(end) = &run.end {
         for (group, guides) in (0..).zip(&end.guides) {
-            pieces.insert((run.id.0, GUIDES + group), guides.as_slice()).map_err(error)?;
+            pieces.insert((run.id.0, GUIDES + group), guides.as_slice())?;
         }
         let (header, _) = end.header.encode();
-        pieces.insert((run.id.0, HEADER), header.as_slice()).map_err(error)?;
+        pieces.insert((run.id.0, HEADER), header.as_slice())?;
     }
     Ok(())
-}
-
-fn error(source: impl std::fmt::Display) -> Error {
-    Error::Store { problem: source.to_string() }
 }

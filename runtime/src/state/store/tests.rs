@@ -2,6 +2,7 @@
 
 mod crash;
 mod faults;
+mod flips;
 mod folding;
 mod model;
 

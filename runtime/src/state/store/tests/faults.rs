@@ -165,7 +165,6 @@ fn a_flip_of_any_byte_of_a_snapshot_file_is_found_case_62() -> Result<()> {
     flips_are_found((&files, Kind::Memory), &path, &places, &runs)
 }
 
-/// redb's own pages are not ours to check: those that it reads without a look at their checksums are its limit.
 #[test]
 fn a_flip_of_any_byte_of_a_run_within_redb_is_found_case_62() -> Result<()> {
     let files = FaultyFiles::new();
