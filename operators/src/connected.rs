@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use tidegate_runtime::element::{ErasedBatch, Record};
 use tidegate_runtime::error::{BoxError, Result};
+use tidegate_runtime::graph::Upstream;
 use tidegate_runtime::key::Key;
 use tidegate_runtime::operator::{OpenContext, Operator, Progress, StepContext};
 use tidegate_runtime::state::{StateTable, States};
 use tidegate_runtime::time::Timestamp;
 
-use crate::builder::{operator_node, port, upstream};
+use crate::builder::{GraphBuilder, operator_node, port, upstream};
 use crate::context::Context;
 use crate::event_time::Time;
-use crate::key::SameKey;
+use crate::key::{KeyFunction, SameKey};
 use crate::keyed::KeyedStream;
 use crate::operator::input::KeyedInput;
 use crate::operator::processing::{Processing, work};
@@ -143,25 +144,35 @@ impl<K: Key, L: Record, R: Record, TimeL: Time, TimeR: Time>
         name: &str,
         process: P,
     ) -> Stream<P::Out, TimeL::With<TimeR>> {
-        let graph = self.left.graph;
-        let mut sides = SideOutputs::default();
-        process.side_outputs(&mut sides);
-        sides.problem(name).into_iter().for_each(|problem| graph.problem(problem));
-        let (process, sides) = (Arc::new(process), Arc::new(sides));
-        let (left, right) = (self.left.key, self.right.key);
-        let states = graph.declare(name, Processing::<K, P::State, P::Out>::declare);
-        let ports = std::iter::once(port::<P::Out>("main")).chain(sides.ports()).collect();
-        let mut node = operator_node("connect", move || CoProcessOperator {
-            process: Arc::clone(&process),
-            left: KeyedInput::new(Arc::clone(&left)),
-            right: KeyedInput::new(Arc::clone(&right)),
-            side: Side::Left,
-            processing: Processing::new(<TimeL::With<TimeR> as Time>::TIMING, &sides),
-        });
-        (node.name, node.states, node.outputs) = (Some(name.to_owned()), states, ports);
-        let index = graph.add(node, &[&self.left.upstreams, &self.right.upstreams]);
-        Stream::of(graph, vec![upstream::<P::Out>(index, 0)])
+        let inputs: [&[Upstream]; 2] = [&self.left.upstreams, &self.right.upstreams];
+        add(self.left.graph, (name, "connect"), &inputs, (self.left.key, self.right.key), process)
     }
+}
+
+/// Adds the operator of a function to the graph, of a name and a kind; with one input, that is the left one.
+pub(crate) fn add<K: Key, L: Record, R: Record, P: CoProcess<K, L, R>, Timing: Time>(
+    graph: GraphBuilder,
+    (name, kind): (&str, &str),
+    inputs: &[&[Upstream]],
+    (left, right): (Arc<dyn KeyFunction<K, L>>, Arc<dyn KeyFunction<K, R>>),
+    process: P,
+) -> Stream<P::Out, Timing> {
+    let mut sides = SideOutputs::default();
+    process.side_outputs(&mut sides);
+    sides.problem(name).into_iter().for_each(|problem| graph.problem(problem));
+    let (process, sides) = (Arc::new(process), Arc::new(sides));
+    let states = graph.declare(name, Processing::<K, P::State, P::Out>::declare);
+    let ports = std::iter::once(port::<P::Out>("main")).chain(sides.ports()).collect();
+    let mut node = operator_node(kind, move || CoProcessOperator {
+        process: Arc::clone(&process),
+        left: KeyedInput::new(Arc::clone(&left)),
+        right: KeyedInput::new(Arc::clone(&right)),
+        side: Side::Left,
+        processing: Processing::new(Timing::TIMING, &sides),
+    });
+    (node.name, node.states, node.outputs) = (Some(name.to_owned()), states, ports);
+    let index = graph.add(node, inputs);
+    Stream::of(graph, vec![upstream::<P::Out>(index, 0)])
 }
 
 /// Which input the accepted batch is of.

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use tidegate_runtime::element::{ErasedBatch, Record};
-use tidegate_runtime::error::{BoxError, Result};
+use tidegate_runtime::element::Record;
+use tidegate_runtime::error::BoxError;
 use tidegate_runtime::key::Key;
-use tidegate_runtime::operator::{OpenContext, Operator, Progress, StepContext};
-use tidegate_runtime::state::{StateTable, States};
+use tidegate_runtime::state::States;
 use tidegate_runtime::time::Timestamp;
 
-use super::input::KeyedInput;
-use super::processing::{Processing, work};
-use crate::builder::{operator_node, port, upstream};
+use crate::connected::{self, CoProcess};
 use crate::context::Context;
 use crate::event_time::Time;
 use crate::keyed::KeyedStream;
@@ -116,72 +113,50 @@ pub trait Process<K: Key, T>: Send + Sync + 'static {
 impl<K: Key, T: Record, Timing: Time> KeyedStream<K, T, Timing> {
     /// Works on each element with state and timers of its key; see `Process`.
     pub fn process<P: Process<K, T>>(self, name: &str, process: P) -> Stream<P::Out, Timing> {
-        let mut sides = SideOutputs::default();
-        process.side_outputs(&mut sides);
-        sides.problem(name).into_iter().for_each(|problem| self.graph.problem(problem));
-        let (process, sides, key) = (Arc::new(process), Arc::new(sides), self.key);
-        let states = self.graph.declare(name, Processing::<K, P::State, P::Out>::declare);
-        let ports = std::iter::once(port::<P::Out>("main")).chain(sides.ports()).collect();
-        let mut node = operator_node("process", move || ProcessOperator {
-            process: Arc::clone(&process),
-            input: KeyedInput::new(Arc::clone(&key)),
-            processing: Processing::new(Timing::TIMING, &sides),
-        });
-        (node.name, node.states, node.outputs) = (Some(name.to_owned()), states, ports);
-        let index = self.graph.add(node, &[&self.upstreams]);
-        Stream::of(self.graph, vec![upstream::<P::Out>(index, 0)])
+        let keys = (Arc::clone(&self.key), self.key);
+        connected::add(self.graph, (name, "process"), &[&self.upstreams], keys, Alike(process))
     }
 }
 
-struct ProcessOperator<K: Key, T: Record, P: Process<K, T>> {
-    process: Arc<P>,
-    input: KeyedInput<K, T>,
-    processing: Processing<K, P::State, P::Out>,
-}
+/// As a function over two streams, of which only the left one is there, and which would work alike on both.
+struct Alike<P>(P);
 
-impl<K: Key, T: Record, P: Process<K, T>> Operator for ProcessOperator<K, T, P> {
-    fn open(&mut self, cx: &mut OpenContext<'_>) -> Result<()> {
-        self.processing.open(cx)
+impl<K: Key, T: Record, P: Process<K, T>> CoProcess<K, T, T> for Alike<P> {
+    type State = P::State;
+    type Out = P::Out;
+
+    fn on_left(&self, element: T, state: &mut P::State, cx: &mut Context<K, P::Out>) -> Result<(), BoxError> {
+        self.0.on_element(element, state, cx)
     }
 
-    fn accept(&mut self, _port: usize, batch: ErasedBatch) {
-        self.input.accept(batch);
+    fn on_right(
+        &self,
+        element: T,
+        state: &mut P::State,
+        cx: &mut Context<K, P::Out>,
+    ) -> Result<(), BoxError> {
+        self.0.on_element(element, state, cx)
     }
 
-    fn process(&mut self, until: usize, cx: &mut StepContext<'_>) -> Result<usize> {
-        let Self { process, input, processing } = self;
-        processing.cx.begin(cx);
-        work(input, until, processing, |element, state, cx| process.on_element(element, state, cx))
+    fn on_timer(
+        &self,
+        at: Timestamp,
+        state: &mut P::State,
+        cx: &mut Context<K, P::Out>,
+    ) -> Result<(), BoxError> {
+        self.0.on_timer(at, state, cx)
     }
 
-    fn on_watermark(&mut self, watermark: Timestamp, cx: &mut StepContext<'_>) -> Result<Progress> {
-        let process = &self.process;
-        self.processing.on_watermark(watermark, cx, |at, state, cx| process.on_timer(at, state, cx))
+    fn on_processing_timer(
+        &self,
+        at: Timestamp,
+        state: &mut P::State,
+        cx: &mut Context<K, P::Out>,
+    ) -> Result<(), BoxError> {
+        self.0.on_processing_timer(at, state, cx)
     }
 
-    fn on_processing_time(&mut self, now: Timestamp, cx: &mut StepContext<'_>) -> Result<Progress> {
-        let process = &self.process;
-        self.processing
-            .on_processing_time(now, cx, |at, state, cx| process.on_processing_timer(at, state, cx))
-    }
-
-    fn next_processing_time(&self) -> Option<Timestamp> {
-        self.processing.next_processing_time()
-    }
-
-    fn outputs(&self) -> usize {
-        self.processing.outputs()
-    }
-
-    fn take_output(&mut self, port: usize) -> Option<ErasedBatch> {
-        self.processing.take_output(port)
-    }
-
-    fn visit_tables(&mut self, visit: &mut dyn FnMut(&mut dyn StateTable)) {
-        self.processing.visit_tables(visit);
-    }
-
-    fn current_element(&self) -> (Option<String>, Option<Timestamp>) {
-        self.processing.current_element()
+    fn side_outputs(&self, declare: &mut SideOutputs) {
+        self.0.side_outputs(declare);
     }
 }
