@@ -1,14 +1,15 @@
 //! A source of records in memory, as fast as they can be copied.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tidegate_runtime::output::OUTPUT_RECORDS_MAX;
-use tidegate_runtime::source::{Discovered, Polled, ReaderContext, Source, SourceOutput, SourceReader};
-use tidegate_runtime::time::Clock;
+use tidegate_runtime::source::{Discovered, ReaderContext, Source};
 use tidegate_runtime::{Record, Result};
 
-use crate::index_split::{IndexSplit, IndexSplits};
-use crate::pace::{Grant, Lane, Pacer};
+use crate::index_reader::{IndexReader, Indexed};
+use crate::index_split::IndexSplit;
+use crate::pace::Pacer;
 
 /// A source of the given records, in their order at parallelism 1.
 ///
@@ -37,10 +38,18 @@ impl<T> Collection<T> {
     }
 }
 
+impl<T: Record + Sync> Indexed for Collection<T> {
+    type Record = T;
+
+    fn append(&self, range: Range<u64>, records: &mut Vec<T>) {
+        records.extend_from_slice(&self.records[range.start as usize..range.end as usize]);
+    }
+}
+
 impl<T: Record + Sync> Source for Collection<T> {
     type Record = T;
     type Split = IndexSplit;
-    type Reader = CollectionReader<T>;
+    type Reader = IndexReader<Self>;
 
     fn discover(&self, parallelism: u32) -> Result<Discovered<IndexSplit>> {
         let end = self.records.len() as u64;
@@ -48,73 +57,13 @@ impl<T: Record + Sync> Source for Collection<T> {
         Ok(Discovered { splits: IndexSplit::lanes(parallelism, block, end), again_after: None })
     }
 
-    fn reader(&self, cx: &ReaderContext) -> Result<CollectionReader<T>> {
-        Ok(CollectionReader {
-            records: Arc::clone(&self.records),
-            splits: IndexSplits::default(),
-            lane: self.pacer.lane(cx.subtask),
-            clock: cx.clock.clone(),
-            last: None,
-        })
+    fn reader(&self, cx: &ReaderContext) -> Result<IndexReader<Self>> {
+        Ok(IndexReader::new(self.clone(), &self.pacer, cx))
     }
 
     fn identity(&self) -> Vec<(String, String)> {
         let what = format!("{} records of {}", self.records.len(), std::any::type_name::<T>());
         vec![("collection".to_owned(), what)]
-    }
-}
-
-/// Reads a [`Collection`].
-#[derive(Debug)]
-pub struct CollectionReader<T> {
-    records: Arc<[T]>,
-    splits: IndexSplits,
-    lane: Lane,
-    clock: Clock,
-    last: Option<u64>,
-}
-
-impl<T: Record + Sync> SourceReader for CollectionReader<T> {
-    type Record = T;
-    type Split = IndexSplit;
-
-    fn add_split(&mut self, split: IndexSplit) -> Result<()> {
-        self.splits.add(split);
-        Ok(())
-    }
-
-    fn poll(&mut self, out: &mut SourceOutput<'_, T>) -> Result<Polled> {
-        if let Some(id) = self.splits.take_finished() {
-            return Ok(Polled::SplitFinished(id));
-        }
-        let Some(split) = self.splits.current() else {
-            self.lane.leave();
-            return Ok(Polled::NoSplit);
-        };
-        let room = OUTPUT_RECORDS_MAX.saturating_sub(out.records.len());
-        let mut granted = match self.lane.grant(&self.clock, room) {
-            Grant::Now(granted) => granted,
-            Grant::At(time) => return Ok(Polled::Pending(Some(time))),
-        };
-        let target = &mut out.records.batch_mut().records;
-        target.reserve(granted);
-        while granted > 0 && !split.is_finished() {
-            let run = split.run(granted);
-            target.extend_from_slice(&self.records[run.start as usize..run.end as usize]);
-            granted -= (run.end - run.start) as usize;
-            self.last = Some(run.end - 1);
-            split.advance(&run);
-        }
-        self.lane.give_back(granted);
-        Ok(Polled::Ready)
-    }
-
-    fn snapshot(&self) -> Vec<IndexSplit> {
-        self.splits.snapshot()
-    }
-
-    fn position(&self) -> Option<String> {
-        self.last.map(|index| format!("up to index {index}"))
     }
 }
 

@@ -1,15 +1,15 @@
 //! A source of records that are computed from their index.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
-use tidegate_runtime::output::OUTPUT_RECORDS_MAX;
-use tidegate_runtime::source::{Discovered, Polled, ReaderContext, Source, SourceOutput, SourceReader};
-use tidegate_runtime::time::Clock;
+use tidegate_runtime::source::{Discovered, ReaderContext, Source};
 use tidegate_runtime::{Record, Result};
 
-use crate::index_split::{IndexSplit, IndexSplits};
-use crate::pace::{Grant, Lane, Pacer};
+use crate::index_reader::{IndexReader, Indexed};
+use crate::index_split::IndexSplit;
+use crate::pace::Pacer;
 
 /// A source that emits `record(0)`, `record(1)`, ... without end, or up to [`Generator::count`].
 ///
@@ -61,84 +61,31 @@ impl<F> fmt::Debug for Generator<F> {
     }
 }
 
+impl<T: Record, F: Fn(u64) -> T + Send + Sync + 'static> Indexed for Generator<F> {
+    type Record = T;
+
+    fn append(&self, range: Range<u64>, records: &mut Vec<T>) {
+        records.extend(range.map(&*self.record));
+    }
+}
+
 impl<T: Record, F: Fn(u64) -> T + Send + Sync + 'static> Source for Generator<F> {
     type Record = T;
     type Split = IndexSplit;
-    type Reader = GeneratorReader<F>;
+    type Reader = IndexReader<Self>;
 
     fn discover(&self, parallelism: u32) -> Result<Discovered<IndexSplit>> {
         let splits = IndexSplit::lanes(parallelism, 1, self.count.unwrap_or(u64::MAX));
         Ok(Discovered { splits, again_after: None })
     }
 
-    fn reader(&self, cx: &ReaderContext) -> Result<GeneratorReader<F>> {
-        Ok(GeneratorReader {
-            record: Arc::clone(&self.record),
-            splits: IndexSplits::default(),
-            lane: self.pacer.lane(cx.subtask),
-            clock: cx.clock.clone(),
-            last: None,
-        })
+    fn reader(&self, cx: &ReaderContext) -> Result<IndexReader<Self>> {
+        Ok(IndexReader::new(self.clone(), &self.pacer, cx))
     }
 
     fn identity(&self) -> Vec<(String, String)> {
         let count = self.count.map_or_else(|| "without end".to_owned(), |count| count.to_string());
         vec![("generated records".to_owned(), count)]
-    }
-}
-
-/// Computes the records of a [`Generator`].
-pub struct GeneratorReader<F> {
-    record: Arc<F>,
-    splits: IndexSplits,
-    lane: Lane,
-    clock: Clock,
-    last: Option<u64>,
-}
-
-impl<T: Record, F: Fn(u64) -> T + Send + Sync + 'static> SourceReader for GeneratorReader<F> {
-    type Record = T;
-    type Split = IndexSplit;
-
-    fn add_split(&mut self, split: IndexSplit) -> Result<()> {
-        self.splits.add(split);
-        Ok(())
-    }
-
-    fn poll(&mut self, out: &mut SourceOutput<'_, T>) -> Result<Polled> {
-        if let Some(id) = self.splits.take_finished() {
-            return Ok(Polled::SplitFinished(id));
-        }
-        let room = OUTPUT_RECORDS_MAX.saturating_sub(out.records.len());
-        if self.splits.current().is_none() {
-            self.lane.leave();
-            return Ok(Polled::NoSplit);
-        }
-        let granted = match self.lane.grant(&self.clock, room) {
-            Grant::Now(granted) => granted,
-            Grant::At(time) => return Ok(Polled::Pending(Some(time))),
-        };
-        let target = &mut out.records.batch_mut().records;
-        for emitted in 0..granted {
-            let Some(split) = self.splits.current().filter(|split| !split.is_finished()) else {
-                self.lane.give_back(granted - emitted);
-                break;
-            };
-            let run = split.run(1);
-            // Noted first: if the closure panics, the report names the index.
-            self.last = Some(run.start);
-            target.push((self.record)(run.start));
-            split.advance(&run);
-        }
-        Ok(Polled::Ready)
-    }
-
-    fn snapshot(&self) -> Vec<IndexSplit> {
-        self.splits.snapshot()
-    }
-
-    fn position(&self) -> Option<String> {
-        self.last.map(|index| format!("up to index {index}"))
     }
 }
 

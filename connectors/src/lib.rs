@@ -15,6 +15,7 @@ mod collection;
 mod discard;
 mod error;
 mod generator;
+mod index_reader;
 mod index_split;
 mod pace;
 mod uncommitted;
@@ -36,9 +37,10 @@ pub use channel::{
     SendError, TrySendError, channel, channel_sink,
 };
 pub use collect::{CollectSink, CollectWriter, Collected, collect};
-pub use collection::{Collection, CollectionReader, collection};
+pub use collection::{Collection, collection};
 pub use discard::{Discard, DiscardWriter, Discarded, discard, discard_with};
 pub use error::Error;
 pub use files::{FileSink, FileSource, OnBadRecord, csv, files, json_lines, lines};
-pub use generator::{Generator, GeneratorReader, generate};
+pub use generator::{Generator, generate};
+pub use index_reader::{IndexReader, Indexed};
 pub use index_split::IndexSplit;
