@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use tidegate_runtime::element::Batch;
 use tidegate_runtime::id::{CheckpointId, Lineage};
 use tidegate_runtime::sink::{Committable, Committer, PrepareJob, Sink, SinkContext, SinkWriter};
+use tidegate_runtime::sync::lock;
 use tidegate_runtime::{Error, Record, Result};
 
-use crate::uncommitted::{Halves, Uncommitted, locked};
+use crate::uncommitted::{Halves, Uncommitted};
 
 /// A sink that collects, and the handle to what was committed.
 ///
@@ -47,12 +48,12 @@ impl<T> Default for Shelf<T> {
 impl<T> Collected<T> {
     /// Takes the committed records: those of one subtask in their order, checkpoint by checkpoint.
     pub fn take(&self) -> Vec<T> {
-        std::mem::take(&mut locked(&self.0).records)
+        std::mem::take(&mut lock(&self.0).records)
     }
 
     /// Number of committed records that were not taken.
     pub fn len(&self) -> usize {
-        locked(&self.0).records.len()
+        lock(&self.0).records.len()
     }
 
     /// Whether there is none.
@@ -64,7 +65,7 @@ impl<T> Collected<T> {
 impl<T: Clone> Collected<T> {
     /// A copy of the committed records, leaving them.
     pub fn records(&self) -> Vec<T> {
-        locked(&self.0).records.clone()
+        lock(&self.0).records.clone()
     }
 }
 
@@ -171,7 +172,7 @@ impl<T: Record> Committer for CollectCommitter<T> {
     fn commit(&mut self, checkpoint: CheckpointId, committables: &[Committable]) -> Result<()> {
         for committable in committables {
             let parcel = Parcel::<T>::decode(committable)?;
-            let mut shelf = locked(&self.collected.0);
+            let mut shelf = lock(&self.collected.0);
             if shelf.committed.insert((self.lineage, parcel.subtask, parcel.checkpoint)) {
                 shelf.records.extend(parcel.records);
             }

@@ -1,11 +1,12 @@
 //! Holds a source to a number of records per second, over all its subtasks in this process.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tidegate_runtime::Timestamp;
 use tidegate_runtime::id::SubtaskId;
+use tidegate_runtime::sync::lock;
 use tidegate_runtime::time::Clock;
 
 /// What is granted at most after a pause: more would be a burst that no rate was asked for.
@@ -66,7 +67,7 @@ impl Pacer {
     }
 
     fn account(&self) -> MutexGuard<'_, Account> {
-        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.account)
     }
 }
 

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tidegate_runtime::Result;
 use tidegate_runtime::id::{AttemptId, CheckpointId};
 use tidegate_runtime::sink::{Committable, PrepareJob, SinkContext};
+use tidegate_runtime::sync::lock;
 
 use crate::error::Error;
 
@@ -44,21 +45,21 @@ impl Uncommitted {
         checkpoint: CheckpointId,
         prepare: impl FnOnce() -> Result<Vec<Committable>> + Send + 'static,
     ) -> PrepareJob {
-        locked(&self.0.ledger).entered.entry(checkpoint).or_default().push(Box::new(prepare));
+        lock(&self.0.ledger).entered.entry(checkpoint).or_default().push(Box::new(prepare));
         let uncommitted = self.clone();
         Box::new(move || uncommitted.prepare(checkpoint))
     }
 
     /// Prepares all up to `checkpoint` that was not prepared yet and returns it, oldest first.
     fn prepare(&self, checkpoint: CheckpointId) -> Result<Vec<Committable>> {
-        let _one_at_a_time = locked(&self.0.running);
+        let _one_at_a_time = lock(&self.0.running);
         self.check_failed()?;
         let mut prepared = Vec::new();
         for preparation in self.take(checkpoint) {
             match preparation() {
                 Ok(committables) => prepared.extend(committables),
                 Err(error) => {
-                    locked(&self.0.ledger).failed = Some(error.to_string());
+                    lock(&self.0.ledger).failed = Some(error.to_string());
                     return Err(error);
                 }
             }
@@ -68,14 +69,14 @@ impl Uncommitted {
 
     /// Takes what was entered up to `until`, oldest first.
     fn take(&self, until: CheckpointId) -> Vec<Preparation> {
-        let entered = &mut locked(&self.0.ledger).entered;
+        let entered = &mut lock(&self.0.ledger).entered;
         let later = entered.split_off(&CheckpointId(until.0.saturating_add(1)));
         std::mem::replace(entered, later).into_values().flatten().collect()
     }
 
     /// Fails if a preparation has: the attempt can't go on.
     pub(crate) fn check_failed(&self) -> Result<()> {
-        match &locked(&self.0.ledger).failed {
+        match &lock(&self.0.ledger).failed {
             None => Ok(()),
             Some(problem) => Err(Error::NotDurable { problem: problem.clone() }.into()),
         }
@@ -83,19 +84,19 @@ impl Uncommitted {
 
     /// All up to `checkpoint` is published.
     pub(crate) fn settle(&self, checkpoint: CheckpointId) {
-        let mut ledger = locked(&self.0.ledger);
+        let mut ledger = lock(&self.0.ledger);
         ledger.settled = ledger.settled.max(Some(checkpoint));
     }
 
     /// The newest checkpoint that is published.
     pub(crate) fn settled(&self) -> Option<CheckpointId> {
-        locked(&self.0.ledger).settled
+        lock(&self.0.ledger).settled
     }
 }
 
 impl fmt::Debug for Uncommitted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ledger = locked(&self.0.ledger);
+        let ledger = lock(&self.0.ledger);
         f.debug_struct("Uncommitted").field("settled", &ledger.settled).finish_non_exhaustive()
     }
 }
@@ -107,7 +108,7 @@ pub(crate) struct Halves(Arc<Mutex<BTreeMap<u32, (AttemptId, Uncommitted)>>>);
 impl Halves {
     /// What the halves of this subtask and attempt share.
     pub(crate) fn of(&self, cx: &SinkContext) -> Uncommitted {
-        let mut halves = locked(&self.0);
+        let mut halves = lock(&self.0);
         match halves.get(&cx.subtask.index) {
             Some((attempt, uncommitted)) if *attempt == cx.attempt => uncommitted.clone(),
             // A half of an abandoned attempt that was slow to be made.
@@ -119,11 +120,6 @@ impl Halves {
             }
         }
     }
-}
-
-/// Locks; what a panic left is whole, because nothing is done under these locks that could stop half way.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

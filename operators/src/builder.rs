@@ -1,7 +1,7 @@
 //! The graph while it is being written: shared by the dataflow and all its streams.
 
 use std::any::type_name;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidegate_runtime::element::Record;
 use tidegate_runtime::error::Result;
@@ -9,6 +9,7 @@ use tidegate_runtime::exchange::{Partitioning, typed_router};
 use tidegate_runtime::graph::{Graph, Node, NodeIndex, NodeKind, OutputPort, StateDeclaration, Upstream};
 use tidegate_runtime::operator::{Operator, OperatorFactory};
 use tidegate_runtime::state::{StateKind, StateRegistry};
+use tidegate_runtime::sync::lock;
 
 /// A graph that streams add nodes to.
 #[derive(Clone)]
@@ -21,7 +22,7 @@ impl GraphBuilder {
 
     /// The graph; don't call anything of a stream while it is held.
     pub(crate) fn graph(&self) -> MutexGuard<'_, Graph> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     pub(crate) fn add(&self, node: Node, inputs: &[&[Upstream]]) -> NodeIndex {

@@ -14,6 +14,7 @@ pub(crate) use std::sync::{
 };
 
 /// Locks; a poisoned lock is taken all the same, because no user code runs under any of our locks.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+#[doc(hidden)] // for the other crates of the workspace
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

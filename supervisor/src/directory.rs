@@ -1,19 +1,15 @@
 //! The live directory: actor path -> cell of figures, read by topology and chaos without a message.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use dashmap::DashMap;
 use ractor::ActorCell;
 use tidegate_runtime::exchange::Gate;
 use tidegate_runtime::metrics::{Activity, SubtaskStatus};
+use tidegate_runtime::sync::lock;
 
 use crate::topology::{ActorKind, ActorState};
-
-/// Locks; no user code runs under any of our locks, so a poisoned one is as good.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// All actors of one job.
 #[derive(Default)]

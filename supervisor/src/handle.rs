@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tidegate_runtime::error::Failure;
 use tidegate_runtime::id::{CheckpointId, Lineage};
+use tidegate_runtime::sync::lock;
 use tokio::runtime::Runtime;
 
-use crate::directory::lock;
 use crate::error::{Error, Result};
 use crate::job::{JobMessage, JobShared, StopMode};
 use crate::observer::JobObserver;

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ractor::ActorRef;
+use tidegate_runtime::sync::lock;
 
-use crate::directory::{Entry, lock};
+use crate::directory::Entry;
 
 /// An actor's address.
 pub(crate) struct Post<M> {

@@ -10,8 +10,8 @@ use tidegate_runtime::checkpoint::manifest::CheckpointKind;
 use tidegate_runtime::error::Failure;
 use tidegate_runtime::id::{CheckpointId, Lineage};
 use tidegate_runtime::metrics::Figure;
+use tidegate_runtime::sync::lock;
 
-use crate::directory::lock;
 use crate::topology::JobState;
 
 /// Checkpoints that the history keeps.

@@ -5,9 +5,10 @@ use std::sync::mpsc::SyncSender;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime, SpawnErr, SupervisionEvent};
 use tidegate_runtime::error::Failure;
+use tidegate_runtime::sync::lock;
 use tokio::sync::oneshot;
 
-use crate::directory::{Entry, lock};
+use crate::directory::Entry;
 use crate::job::{JobActor, JobEnd, JobShared};
 use crate::message::Origin;
 use crate::post::Post;

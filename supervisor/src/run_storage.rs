@@ -12,9 +12,9 @@ use tidegate_runtime::files::FileLayer;
 use tidegate_runtime::graph::Plan;
 use tidegate_runtime::id::Lineage;
 use tidegate_runtime::sink::RunStart;
+use tidegate_runtime::sync::lock;
 use tidegate_runtime::time::Clock;
 
-use crate::directory::lock;
 use crate::storage::{ManifestStore, RunEnd};
 use crate::tables::StoreTables;
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use tidegate_runtime::sync::lock;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::directory::lock;
 use crate::error::{Error, Result};
 use crate::job::{JobShared, StopMode};
 use crate::report::StopSignal;

@@ -11,8 +11,8 @@ use tidegate_runtime::id::{CheckpointId, SubtaskId};
 use tidegate_runtime::state::{
     LeaseRequest, RunRefs, SnapshotMode, StateRegistry, Store, StoreEvents, StoreOptions, TableBudget,
 };
+use tidegate_runtime::sync::lock;
 
-use crate::directory::lock;
 use crate::storage::{SubtaskTables, TableRequest, TableStore};
 use crate::worker::WorkerShared;
 

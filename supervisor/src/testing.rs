@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tidegate_runtime::sync::lock;
 
-use crate::directory::lock;
 use crate::error::{Error, Result};
 use crate::handle::Job;
 use crate::job::JobShared;

@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use tidegate_runtime::exchange::Wakeup;
 use tidegate_runtime::id::SubtaskId;
+use tidegate_runtime::sync::lock;
 use tidegate_runtime::time::{Clock, Timestamp, millis};
 use tokio::sync::Notify;
-
-use crate::directory::lock;
 
 /// At most one time for each subtask: a new one replaces the old.
 #[derive(Default)]

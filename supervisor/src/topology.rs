@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use tidegate_runtime::graph::{Plan, PlanEdge};
 use tidegate_runtime::id::Lineage;
 use tidegate_runtime::metrics::Activity;
+use tidegate_runtime::sync::lock;
 use tidegate_runtime::time::Timestamp;
 
-use crate::directory::{Directory, Entry, SubtaskEntry, lock};
+use crate::directory::{Directory, Entry, SubtaskEntry};
 
 /// What an actor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -6,9 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_runtime::id::{CheckpointId, Lineage};
+use tidegate_runtime::sync::lock;
 
 use crate::collect::Parcel;
-use crate::uncommitted::locked;
 
 /// Shared by the sink, its writers and committers, and the receiver.
 pub(super) struct Delivery<T> {
@@ -65,7 +65,7 @@ impl<T> Delivery<T> {
 
     /// Delivers a record if there is room and a receiver, otherwise gives it back.
     pub(super) fn try_push(&self, record: T) -> Result<(), T> {
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         if state.receiver == Presence::Gone || state.records.len() >= state.capacity {
             return Err(record);
         }
@@ -76,7 +76,7 @@ impl<T> Delivery<T> {
 
     /// Delivers a record, waiting for room until `patience` has passed in which nothing was taken.
     pub(super) fn push(&self, record: T, patience: Duration) -> Result<(), Undelivered> {
-        let state = locked(&self.state);
+        let state = lock(&self.state);
         let is_full =
             |state: &mut State<T>| state.receiver == Presence::Here && state.records.len() >= state.capacity;
         let waited = self.room.wait_timeout_while(state, patience, is_full);
@@ -100,27 +100,27 @@ impl<T> Delivery<T> {
         patience: Duration,
     ) -> Result<(), Undelivered> {
         let key = (lineage, parcel.subtask);
-        let delivered = locked(&self.state).delivered.get(&key).copied().unwrap_or_default();
+        let delivered = lock(&self.state).delivered.get(&key).copied().unwrap_or_default();
         if delivered.checkpoint >= Some(parcel.checkpoint) {
             return Ok(());
         }
         for record in parcel.records.into_iter().skip(delivered.records_of_next) {
             self.push(record, patience)?;
-            locked(&self.state).delivered.entry(key).or_default().records_of_next += 1;
+            lock(&self.state).delivered.entry(key).or_default().records_of_next += 1;
         }
         let done = Delivered { checkpoint: Some(parcel.checkpoint), records_of_next: 0 };
-        locked(&self.state).delivered.insert(key, done);
+        lock(&self.state).delivered.insert(key, done);
         Ok(())
     }
 
     /// No more records will come.
     pub(super) fn close(&self) {
-        locked(&self.state).sink = Presence::Gone;
+        lock(&self.state).sink = Presence::Gone;
         self.arrival.notify_all();
     }
 
     fn pop(&self, patience: Option<Duration>) -> Option<T> {
-        let state = locked(&self.state);
+        let state = lock(&self.state);
         let is_empty = |state: &mut State<T>| state.sink == Presence::Here && state.records.is_empty();
         let mut state = match patience {
             None => self.arrival.wait_while(state, is_empty).unwrap_or_else(PoisonError::into_inner),
@@ -174,13 +174,13 @@ impl<T> Iterator for ChannelReceiver<T> {
 
 impl<T> Drop for ChannelReceiver<T> {
     fn drop(&mut self) {
-        locked(&self.0.state).receiver = Presence::Gone;
+        lock(&self.0.state).receiver = Presence::Gone;
         self.0.room.notify_all();
     }
 }
 
 impl<T> fmt::Debug for ChannelReceiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChannelReceiver").field("waiting", &locked(&self.0.state).records.len()).finish()
+        f.debug_struct("ChannelReceiver").field("waiting", &lock(&self.0.state).records.len()).finish()
     }
 }

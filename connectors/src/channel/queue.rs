@@ -5,8 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tidegate_runtime::exchange::Wakeup;
-
-use crate::uncommitted::locked;
+use tidegate_runtime::sync::lock;
 
 /// Shared by the senders, the source and its readers.
 pub(super) struct Queue<T> {
@@ -60,12 +59,12 @@ impl<T: Clone> Queue<T> {
 
     /// Number of the oldest record that is kept.
     pub(super) fn first(&self) -> u64 {
-        locked(&self.state).first
+        lock(&self.state).first
     }
 
     /// Copies records from number `position` on.
     pub(super) fn read(&self, position: u64, limit: usize, into: &mut Vec<T>, wakeup: &Wakeup) -> Found {
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         let skipped = usize::try_from(position.saturating_sub(state.first)).unwrap_or(usize::MAX);
         let until = state.records.len().min(skipped.saturating_add(limit));
         if skipped < until {
@@ -81,7 +80,7 @@ impl<T: Clone> Queue<T> {
 
     /// Lets go of the records before number `position`.
     pub(super) fn release(&self, position: u64) {
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         let released = usize::try_from(position.saturating_sub(state.first)).unwrap_or(usize::MAX);
         let released = released.min(state.records.len());
         state.records.drain(..released);
@@ -92,7 +91,7 @@ impl<T: Clone> Queue<T> {
 
     /// Nobody will read any more.
     pub(super) fn close(&self) {
-        locked(&self.state).source = Presence::Gone;
+        lock(&self.state).source = Presence::Gone;
         self.room.notify_all();
     }
 
@@ -111,7 +110,7 @@ pub struct ChannelSender<T: Clone>(Arc<Queue<T>>);
 
 impl<T: Clone> ChannelSender<T> {
     pub(super) fn new(queue: Arc<Queue<T>>) -> Self {
-        locked(&queue.state).senders += 1;
+        lock(&queue.state).senders += 1;
         Self(queue)
     }
 
@@ -120,7 +119,7 @@ impl<T: Clone> ChannelSender<T> {
     /// # Errors
     /// Gives the record back when the job has ended.
     pub fn send(&self, record: T) -> Result<(), SendError<T>> {
-        let mut state = locked(&self.0.state);
+        let mut state = lock(&self.0.state);
         while state.source == Presence::Here && state.records.len() >= state.capacity {
             state = self.0.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -136,7 +135,7 @@ impl<T: Clone> ChannelSender<T> {
     /// # Errors
     /// Gives the record back when there is none, or the job has ended.
     pub fn try_send(&self, record: T) -> Result<(), TrySendError<T>> {
-        let state = locked(&self.0.state);
+        let state = lock(&self.0.state);
         if state.source == Presence::Gone {
             return Err(TrySendError::Ended(record));
         }
@@ -156,7 +155,7 @@ impl<T: Clone> Clone for ChannelSender<T> {
 
 impl<T: Clone> Drop for ChannelSender<T> {
     fn drop(&mut self) {
-        let mut state = locked(&self.0.state);
+        let mut state = lock(&self.0.state);
         state.senders -= 1;
         let waiting = if state.senders == 0 { state.waiting.take() } else { None };
         drop(state);

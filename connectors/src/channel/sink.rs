@@ -9,12 +9,13 @@ use std::time::Duration;
 use tidegate_runtime::element::Batch;
 use tidegate_runtime::id::{CheckpointId, Lineage};
 use tidegate_runtime::sink::{Committable, Committer, PrepareJob, Sink, SinkContext, SinkWriter};
+use tidegate_runtime::sync::lock;
 use tidegate_runtime::{Record, Result};
 
 use super::delivery::{ChannelReceiver, Delivery, Undelivered};
 use crate::collect::Parcel;
 use crate::error::Error;
-use crate::uncommitted::{Halves, Uncommitted, locked};
+use crate::uncommitted::{Halves, Uncommitted};
 
 /// How long a receiver may take nothing from a full channel, unless set.
 const PATIENCE_DEFAULT: Duration = Duration::from_secs(60);
@@ -171,7 +172,7 @@ impl<T: Record> SinkWriter for ChannelWriter<T> {
 
     fn write(&mut self, batch: &mut Batch<T>, range: Range<usize>) -> Result<()> {
         self.uncommitted.check_failed()?;
-        let mut backlog = locked(&self.backlog);
+        let mut backlog = lock(&self.backlog);
         backlog.records.extend(batch.records[range].iter().cloned());
         if self.guarantee == Guarantee::AtLeastOnce && backlog.deliverer == Deliverer::Writer {
             while let Some(record) = backlog.records.pop_front() {
@@ -188,7 +189,7 @@ impl<T: Record> SinkWriter for ChannelWriter<T> {
         self.uncommitted.check_failed()?;
         let job = match self.guarantee {
             Guarantee::ExactlyOnce => {
-                let records = std::mem::take(&mut locked(&self.backlog).records).into();
+                let records = std::mem::take(&mut lock(&self.backlog).records).into();
                 let parcel = Parcel { subtask: self.subtask, checkpoint, records };
                 let prepare =
                     move || Ok(if parcel.records.is_empty() { Vec::new() } else { vec![parcel.encode()?] });
@@ -196,7 +197,7 @@ impl<T: Record> SinkWriter for ChannelWriter<T> {
             }
             Guarantee::AtLeastOnce => {
                 let backlog = Arc::clone(&self.backlog);
-                locked(&backlog).deliverer = Deliverer::Job;
+                lock(&backlog).deliverer = Deliverer::Job;
                 let place = Place {
                     delivery: Arc::clone(&self.place.delivery),
                     patience: self.place.patience,
@@ -212,7 +213,7 @@ impl<T: Record> SinkWriter for ChannelWriter<T> {
 /// Delivers all that is left at a barrier; on a helper thread, which may wait.
 fn deliver_backlog<T>(place: &Place<T>, backlog: &Mutex<Backlog<T>>) -> Result<Vec<Committable>> {
     loop {
-        let mut open = locked(backlog);
+        let mut open = lock(backlog);
         let Some(record) = open.records.pop_front() else {
             open.deliverer = Deliverer::Writer;
             return Ok(Vec::new());

@@ -11,13 +11,14 @@ use tidegate_runtime::checkpoint::restart::{RestartDecision, RestartTracker};
 use tidegate_runtime::error::{Failure, RestartHelp};
 use tidegate_runtime::graph::NodeKind;
 use tidegate_runtime::id::{AttemptId, CheckpointId, OperatorId, RegionId};
+use tidegate_runtime::sync::lock;
 
 use super::checkpoints::{CheckpointMessage, CheckpointReply, last};
 use super::enumerator::EnumeratorMessage;
 use super::lifecycle::{JobEnd, LifeAction, Lifecycle, StopMode};
 use super::region::RegionMessage;
 use super::shared::JobShared;
-use crate::directory::{Entry, lock};
+use crate::directory::Entry;
 use crate::message::{DeployMode, Origin, WorkerCommand, WorkerReport};
 use crate::post::Post;
 use crate::root::RootMessage;

@@ -11,12 +11,13 @@ use tidegate_runtime::checkpoint::coordinator::{
 };
 use tidegate_runtime::checkpoint::manifest::{CheckpointKind, Manifest, SubtaskSnapshot};
 use tidegate_runtime::id::{AttemptId, CheckpointId, RegionId};
+use tidegate_runtime::sync::lock;
 use tidegate_runtime::time::Timestamp;
 
 use super::actor::JobMessage;
 use super::cut::Cut;
 use super::shared::JobShared;
-use crate::directory::{Entry, lock};
+use crate::directory::Entry;
 use crate::message::WorkerCommand;
 use crate::post::Post;
 use crate::report::CheckpointStatus;

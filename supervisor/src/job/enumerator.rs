@@ -9,11 +9,12 @@ use tidegate_runtime::error::{Failure, Result};
 use tidegate_runtime::graph::NodeKind;
 use tidegate_runtime::id::{AttemptId, OperatorId, SubtaskId};
 use tidegate_runtime::source::ErasedSource;
+use tidegate_runtime::sync::lock;
 
 use super::actor::JobMessage;
 use super::shared::JobShared;
 use super::splits::{Discovery, SplitAction, Splits};
-use crate::directory::{Entry, lock};
+use crate::directory::Entry;
 use crate::message::WorkerCommand;
 use crate::panics::catching;
 use crate::post::Post;

@@ -3,9 +3,9 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use tidegate_runtime::sync::lock;
 use tokio::sync::Notify;
 
-use crate::directory::lock;
 use crate::report::JobReport;
 
 /// How the job has ended, for everybody who waits.

@@ -9,13 +9,14 @@ use tidegate_runtime::checkpoint::manifest::Manifest;
 use tidegate_runtime::config::JobConfig;
 use tidegate_runtime::graph::Plan;
 use tidegate_runtime::id::{AttemptId, CheckpointId, Lineage};
+use tidegate_runtime::sync::lock;
 use tidegate_runtime::time::Clock;
 
 use super::actor::JobMessage;
 use super::lifecycle::StopMode;
 use super::manifests::ManifestThread;
 use super::outcome::Outcome;
-use crate::directory::{Directory, lock};
+use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::message::ControlLink;
 use crate::post::Slot;

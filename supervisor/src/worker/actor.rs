@@ -7,13 +7,14 @@ use std::sync::atomic::Ordering;
 use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
 use tidegate_runtime::error::Failure;
 use tidegate_runtime::id::{AttemptId, CheckpointId, RegionId};
+use tidegate_runtime::sync::lock;
 use tidegate_runtime::task::TaskCommand;
 use tokio::sync::oneshot;
 
 use super::attempt::Attempt;
 use super::deployment::{DeploymentActor, DeploymentMessage, region_failure};
 use super::shared::WorkerShared;
-use crate::directory::{Entry, lock};
+use crate::directory::Entry;
 use crate::message::{Deployment, Origin, WorkerCommand, WorkerReport};
 use crate::post::Post;
 use crate::topology::ActorKind;

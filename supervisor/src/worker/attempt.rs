@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tidegate_runtime::error::Failure;
 use tidegate_runtime::exchange::Gate;
 use tidegate_runtime::id::{AttemptId, RegionId, SubtaskId};
+use tidegate_runtime::sync::lock;
 
 use super::actor::WorkerMessage;
 use super::deployment::DeploymentMessage;
@@ -13,7 +14,7 @@ use super::shared::WorkerShared;
 use super::subtask::SubtaskMessage;
 use super::threads::{CommitTask, PrepareTask, ThreadEvent, ThreadOwner, Threads};
 use crate::alive::{Alive, AliveGuard, Part};
-use crate::directory::{Entry, lock};
+use crate::directory::Entry;
 use crate::message::Origin;
 use crate::post::Post;
 use crate::topology::ActorState;

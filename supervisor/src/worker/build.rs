@@ -12,6 +12,7 @@ use tidegate_runtime::id::SubtaskId;
 use tidegate_runtime::key::KeyHash;
 use tidegate_runtime::metrics::{Activity, SubtaskStatus};
 use tidegate_runtime::state::{StateLease, StateRegistry};
+use tidegate_runtime::sync::lock;
 use tidegate_runtime::task::{Reporter, Restore};
 use tokio::runtime::Handle;
 
@@ -20,7 +21,7 @@ use super::deployment::DeploymentMessage;
 use super::subtask::{Body, Opened, Presence, SubtaskActor, SubtaskMessage};
 use super::threads::Threads;
 use crate::alive::Part;
-use crate::directory::{Entry, lock};
+use crate::directory::Entry;
 use crate::message::{DeployMode, Deployment};
 use crate::post::Post;
 use crate::source_state::decode_source;

@@ -2,9 +2,9 @@
 
 use std::sync::Mutex;
 
+use tidegate_runtime::sync::lock;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::directory::lock;
 use crate::error::{Error, Result};
 
 /// The current data runtime and how many there were before it.

@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidegate_runtime::id::AttemptId;
+use tidegate_runtime::sync::lock;
 
 use super::actor::{WorkerActor, WorkerMessage, WorkerState};
 use super::deployment::region_failure;
-use crate::directory::lock;
 use crate::message::{Origin, WorkerReport};
 use crate::post::Post;
 use crate::topology::ActorState;

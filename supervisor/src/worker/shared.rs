@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tidegate_runtime::graph::Plan;
 use tidegate_runtime::id::{AttemptId, CheckpointId, Lineage, SubtaskId};
+use tidegate_runtime::sync::lock;
 use tidegate_runtime::time::Clock;
 
 use super::actor::WorkerMessage;
 use super::attempt::Attempt;
 use super::data_plane::DataPlane;
-use crate::directory::{Directory, lock};
+use crate::directory::Directory;
 use crate::message::{ReportLink, WorkerReport};
 use crate::post::Slot;
 use crate::report::Counters;

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidegate_runtime::error::{Failure, Result as RuntimeResult};
 use tidegate_runtime::metrics::{Activity, SubtaskStatus};
+use tidegate_runtime::sync::lock;
 use tidegate_runtime::task::{Park, ParkReason, Restore, StepBudget, StepOutcome, Task, TaskCommand};
 
 use super::attempt::{Attempt, SubtaskCell};
 use super::deployment::DeploymentMessage;
 use super::give_way::GiveWay;
 use crate::alive::AliveGuard;
-use crate::directory::lock;
 use crate::message::{DeployMode, Origin};
 use crate::panics::catching;
 use tidegate_runtime::exchange::Wakeup;

@@ -6,8 +6,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
 use tidegate_runtime::Record;
-
-use crate::uncommitted::locked;
+use tidegate_runtime::sync::lock;
 
 /// A form of records in files.
 pub trait Encoding: Clone + Send + Sync + 'static {
@@ -172,7 +171,7 @@ impl<T: Record> Encoder for CsvEncoder<T> {
             self.writer.serialize(record).map_err(|error| error.to_string())?;
         }
         self.writer.flush().map_err(|error| error.to_string())?;
-        into.append(&mut locked(&self.written.0));
+        into.append(&mut lock(&self.written.0));
         Ok(())
     }
 }
@@ -183,7 +182,7 @@ struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        locked(&self.0).extend_from_slice(bytes);
+        lock(&self.0).extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

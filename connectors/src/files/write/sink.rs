@@ -9,6 +9,7 @@ use std::time::Duration;
 use tidegate_runtime::files::{FileLayer, RealFiles};
 use tidegate_runtime::id::Lineage;
 use tidegate_runtime::sink::{Committer, RunStart, Sink, SinkContext};
+use tidegate_runtime::sync::lock;
 use tidegate_runtime::{Record, Result};
 
 use super::committer::FileCommitter;
@@ -16,7 +17,7 @@ use super::encoding::{CsvRows, Encoding, JsonLines, TextLines};
 use super::layout::{Layout, shown};
 use super::place::{self, Hold};
 use super::writer::{FileWriter, Rolling, WriterParts};
-use crate::uncommitted::{Halves, locked};
+use crate::uncommitted::Halves;
 
 /// A sink of JSON lines in files of a directory, exactly once.
 ///
@@ -126,7 +127,7 @@ impl<E: Encoding> Sink for FileSink<E> {
     }
 
     fn check(&self, lineage: Lineage, start: RunStart) -> Result<()> {
-        let mut hold = locked(&self.hold);
+        let mut hold = lock(&self.hold);
         // A lock that is held already would be in its own way.
         *hold = None;
         *hold = place::take(&*self.files, &self.layout, lineage, start)?;
