@@ -139,8 +139,8 @@ fn disordered(
 ) -> u64 {
     let before = *highest;
     *highest = before.max(high);
-    // Nearly always none is: the lowest and the highest of the batch show it.
-    if low >= *highest - bound {
+    // Nearly always none is: the lowest and the highest of the batch show it, or that they are in order.
+    if low >= *highest - bound || (low >= before - bound && timestamps.is_sorted()) {
         return 0;
     }
     let mut highest = before;

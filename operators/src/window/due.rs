@@ -43,16 +43,60 @@ impl<K> Ord for Due<K> {
     }
 }
 
+/// Length at which a run of a bucket is kept: random entries hardly ever rise that long.
+const RUN_MIN: usize = 64;
+
+/// What is due in one stretch of time. Most of it is registered in order, when the keys' windows before fire: that run
+/// is not sorted again.
+#[derive(Debug)]
+struct Bucket<K> {
+    /// Rising; dissolved when it ends before it is long.
+    run: Vec<Due<K>>,
+    others: Vec<Due<K>>,
+}
+
+impl<K> Default for Bucket<K> {
+    fn default() -> Self {
+        Self { run: Vec::new(), others: Vec::new() }
+    }
+}
+
+impl<K> Bucket<K> {
+    #[inline]
+    fn push(&mut self, due: Due<K>) {
+        if self.run.last().is_none_or(|last| *last <= due) {
+            self.run.push(due);
+        } else if self.run.len() < RUN_MIN {
+            self.others.append(&mut self.run);
+            self.run.push(due);
+        } else {
+            self.others.push(due);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.run.is_empty()
+    }
+
+    /// Two rising parts.
+    fn sorted(mut self) -> [IntoIter<Due<K>>; 2] {
+        self.others.sort_unstable();
+        [self.run.into_iter(), self.others.into_iter()]
+    }
+}
+
 /// Keys by the time at which they are due.
 #[derive(Debug)]
 pub(crate) struct DueIndex<K> {
     /// Time that one bucket covers.
     width: i64,
-    buckets: BTreeMap<i64, Vec<Due<K>>>,
+    buckets: BTreeMap<i64, Bucket<K>>,
     /// The bucket that was registered in last, out of `buckets`.
-    filling: (i64, Vec<Due<K>>),
-    /// The bucket that the watermark has come to, in order.
-    front: IntoIter<Due<K>>,
+    filling: (i64, Bucket<K>),
+    /// The bucket that the watermark has come to, each part in order.
+    front: [IntoIter<Due<K>>; 2],
+    /// The part that was taken from last.
+    part: usize,
     /// What was registered for the front or what is before it, since.
     extra: BinaryHeap<Reverse<Due<K>>>,
     /// The first bucket that is not in front.
@@ -64,8 +108,9 @@ impl<K> DueIndex<K> {
         Self {
             width: width.max(1),
             buckets: BTreeMap::new(),
-            filling: (i64::MIN, Vec::new()),
-            front: Vec::new().into_iter(),
+            filling: (i64::MIN, Bucket::default()),
+            front: Bucket::default().sorted(),
+            part: 0,
             extra: BinaryHeap::new(),
             unsorted_from: i64::MIN,
         }
@@ -94,32 +139,38 @@ impl<K> DueIndex<K> {
         }
     }
 
-    /// The hash of what will be taken `positions` after the next one, if it is known.
+    /// The hash of what will be taken about `positions` after the last one, if it is known.
     #[inline]
     pub(crate) fn ahead(&self, positions: usize) -> Option<KeyHash> {
-        self.front.as_slice().get(positions).map(|due| due.hash)
+        self.front[self.part].as_slice().get(positions).map(|due| due.hash)
     }
 
     /// Takes the earliest that is due at `now` or before.
     #[inline]
     pub(crate) fn pop(&mut self, now: i64) -> Option<Due<K>> {
         loop {
-            let (sorted, extra) = (self.front.as_slice().first(), self.extra.peek());
-            let from_extra = match (sorted, extra) {
-                (Some(_), None) => false,
-                (Some(sorted), Some(Reverse(extra))) => extra < sorted,
-                (None, Some(_)) => true,
+            let [first, second] = self.front.each_ref().map(|part| part.as_slice().first());
+            let (part, sorted) = match (first, second) {
+                (Some(first), Some(second)) if second < first => (1, Some(second)),
+                (None, Some(second)) => (1, Some(second)),
+                (first, _) => (0, first),
+            };
+            match (sorted, self.extra.peek()) {
                 (None, None) => {
                     self.advance(now)?;
-                    continue;
                 }
-            };
-            let earliest =
-                if from_extra { extra.map(|Reverse(due)| due.at) } else { sorted.map(|due| due.at) };
-            if earliest.is_none_or(|at| at > now) {
-                return None;
+                (Some(sorted), extra) if extra.is_none_or(|Reverse(extra)| sorted <= extra) => {
+                    if sorted.at > now {
+                        return None;
+                    }
+                    self.part = part;
+                    return self.front[part].next();
+                }
+                (_, extra) => {
+                    extra.filter(|Reverse(extra)| extra.at <= now)?;
+                    return self.extra.pop().map(|Reverse(due)| due);
+                }
             }
-            return if from_extra { self.extra.pop().map(|Reverse(due)| due) } else { self.front.next() };
         }
     }
 
@@ -130,21 +181,21 @@ impl<K> DueIndex<K> {
         if bucket > now.div_euclid(self.width) {
             return None;
         }
-        if filling == Some(bucket) {
-            self.front = std::mem::take(&mut self.filling.1).into_iter();
+        let front = if filling == Some(bucket) {
+            std::mem::take(&mut self.filling.1)
         } else {
-            self.front = self.buckets.remove(&bucket).unwrap_or_default().into_iter();
-        }
-        // Most of a bucket was registered in order, when the keys' windows before fired: that part is not sorted again.
-        self.front.as_mut_slice().sort();
+            self.buckets.remove(&bucket).unwrap_or_default()
+        };
+        self.front = front.sorted();
         self.unsorted_from = bucket.saturating_add(1);
         Some(())
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        let waiting: usize = self.buckets.values().map(Vec::len).sum();
-        self.front.len() + self.extra.len() + self.filling.1.len() + waiting
+        let waiting = self.buckets.values().chain([&self.filling.1]);
+        let waiting: usize = waiting.map(|bucket| bucket.run.len() + bucket.others.len()).sum();
+        self.front.iter().map(|part| part.as_slice().len()).sum::<usize>() + self.extra.len() + waiting
     }
 }
 
@@ -172,11 +223,13 @@ mod tests {
     proptest! {
         #[test]
         fn the_earliest_comes_first_as_from_a_sorted_set(
-            width in 1i64..50, steps in prop::collection::vec(step(), 0..200)
+            width in 1i64..50, rising in 0u64..200, steps in prop::collection::vec(step(), 0..200)
         ) {
             let mut index = DueIndex::new(width);
             let mut model = BTreeSet::new();
-            for (id, step) in steps.into_iter().enumerate() {
+            // Long enough to be kept as a run, or not.
+            let run = (0..rising).map(|hash| Step::Register(20, hash / 2));
+            for (id, step) in run.chain(steps).enumerate() {
                 match step {
                     Step::Register(at, hash) => {
                         index.register(at, KeyHash(hash), id);

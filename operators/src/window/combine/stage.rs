@@ -98,10 +98,11 @@ impl<F: WindowFunction, G: Grouping> Combine<F, G> {
         (records, out): (&mut IntoIter<F::In>, &mut Vec<PartialOf<F>>),
     ) {
         let Self { function, grouping, index, keys, open, timestamps, at, marked, .. } = self;
-        let from = *at;
-        for (position, record) in (from..until).zip(records) {
+        let stretch = *at..until;
+        let columns =
+            hashes[stretch.clone()].iter().zip(&timestamps[stretch.clone()]).zip(&keys[stretch.clone()]);
+        for ((position, record), ((&hash, &Timestamp(timestamp)), key)) in stretch.zip(records).zip(columns) {
             *at = position;
-            let (hash, timestamp, key) = (hashes[position], timestamps[position].0, &keys[position]);
             let Some(pane) = grouping.pane(timestamp) else { continue };
             let spread = KeyHash(hash.0 ^ (pane as u64).wrapping_mul(PANE_FACTOR));
             let place = index.find(spread, |partial| {
