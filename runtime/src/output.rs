@@ -71,12 +71,6 @@ impl<T: Record> Output<T> {
         if self.batch.is_empty() {
             return None;
         }
-        let capacity = self.batch.records.len().min(OUTPUT_RECORDS_MAX);
-        let next = Batch {
-            records: Vec::with_capacity(capacity),
-            timestamps: Vec::with_capacity(if self.timing == Timing::Timed { capacity } else { 0 }),
-            ..Batch::default()
-        };
-        Some(ErasedBatch::new(std::mem::replace(&mut self.batch, next)))
+        Some(ErasedBatch::new(self.batch.take_sized()))
     }
 }

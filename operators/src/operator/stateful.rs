@@ -150,7 +150,12 @@ where
         let Self { input, initial, function, output, .. } = self;
         let table = self.table.as_mut().expect("I9: a task is opened before its first step");
         let from = input.batch.cursor();
-        let until = until.min(from + OUTPUT_RECORDS_MAX.saturating_sub(output.len()));
+        // A batch has a bound, and what it becomes is as long: an output that is empty takes it whole.
+        let until = if output.is_empty() {
+            until
+        } else {
+            until.min(from + OUTPUT_RECORDS_MAX.saturating_sub(output.len()))
+        };
         let out = output.batch_mut();
         out.records.reserve(until - from);
         let (keys, hashes) = (&input.keys[..], &input.batch.hashes[..]);

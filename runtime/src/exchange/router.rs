@@ -136,10 +136,12 @@ impl<T: Record> Lane<T> {
         }
     }
 
-    /// After a batch was routed: sends what is full, or was held back for long.
-    fn send_due(&mut self, producer: &Wakeup) {
+    /// After a batch was routed: sends what is full, or was held back for long. `share` is what one more batch would
+    /// add: full is what that would bring farther from the consumer's wish than it is.
+    fn send_due(&mut self, share: usize, producer: &Wakeup) {
         self.held_routes = if self.filling.is_empty() { 0 } else { self.held_routes + 1 };
-        if self.filling.len() >= self.target.gate.batch_records() || self.held_routes >= HELD_ROUTES_MAX {
+        let is_full = self.filling.len() + share / 2 >= self.target.gate.batch_records();
+        if is_full || self.held_routes >= HELD_ROUTES_MAX {
             self.send_filling(producer);
         }
     }
@@ -147,7 +149,7 @@ impl<T: Record> Lane<T> {
     fn send_filling(&mut self, producer: &Wakeup) {
         if self.refused.is_none() && !self.filling.is_empty() {
             self.held_routes = 0;
-            let batch = ErasedBatch::new(take_sized(&mut self.filling));
+            let batch = ErasedBatch::new(self.filling.take_sized());
             self.send(Element::Batch(batch), producer);
         }
     }
@@ -157,22 +159,11 @@ impl<T: Record> Lane<T> {
             self.target.gate.force(self.target.lane, element);
         }
         if !self.filling.is_empty() {
-            let batch = ErasedBatch::new(take_sized(&mut self.filling));
+            let batch = ErasedBatch::new(self.filling.take_sized());
             self.target.gate.force(self.target.lane, Element::Batch(batch));
         }
         self.target.gate.force(self.target.lane, control.into());
     }
-}
-
-/// Takes the batch and leaves one with room for as much.
-fn take_sized<T>(batch: &mut Batch<T>) -> Batch<T> {
-    let next = Batch {
-        records: Vec::with_capacity(batch.records.len()),
-        timestamps: Vec::with_capacity(batch.timestamps.len()),
-        hashes: Vec::with_capacity(batch.hashes.len()),
-        watermarks: Vec::new(),
-    };
-    std::mem::replace(batch, next)
 }
 
 /// Moves the next records to the lanes that own them, with their columns.
@@ -232,7 +223,8 @@ impl<T: Record> WholeRouter<T> {
 
 impl<T: Record> Router for WholeRouter<T> {
     fn route(&mut self, batch: ErasedBatch) -> Routed {
-        self.records_sent += batch.len() as u64;
+        let share = batch.len();
+        self.records_sent += share as u64;
         match &mut self.whole {
             Whole::Broadcast => {
                 for lane in &mut self.lanes {
@@ -254,7 +246,7 @@ impl<T: Record> Router for WholeRouter<T> {
             }
             Whole::Rebalance(_) => Self::append(&mut self.lanes[0], batch, &self.producer),
         }
-        self.lanes.iter_mut().for_each(|lane| lane.send_due(&self.producer));
+        self.lanes.iter_mut().for_each(|lane| lane.send_due(share, &self.producer));
         routed(&self.lanes)
     }
 
@@ -337,6 +329,7 @@ impl<T: Record> Router for HashRouter<T> {
         let mut batch: Batch<T> = batch.into_typed();
         assert_eq!(batch.hashes.len(), batch.records.len(), "I2: every record of a keyed edge has its hash");
         self.records_sent += batch.len() as u64;
+        let share = batch.len() / self.lanes.len();
         let mut rest = Columns {
             records: batch.records.drain(..),
             timestamps: batch.timestamps.drain(..),
@@ -349,7 +342,7 @@ impl<T: Record> Router for HashRouter<T> {
             self.lanes.iter_mut().for_each(|lane| lane.filling.push_watermark(at.watermark));
         }
         divide(&mut self.lanes, &self.bounds, &mut rest, usize::MAX);
-        self.lanes.iter_mut().for_each(|lane| lane.send_due(&self.producer));
+        self.lanes.iter_mut().for_each(|lane| lane.send_due(share, &self.producer));
         routed(&self.lanes)
     }
 
