@@ -107,10 +107,7 @@ impl<K: Key, T: Record, Timing: Time> KeyedStream<K, T, Timing> {
         initial: impl Fn() -> S + Send + Sync + 'static,
         function: impl Fn(&mut S, T) -> Result<U, BoxError> + Send + Sync + 'static,
     ) -> Stream<U, Timing> {
-        let states = self.graph.declare(name, |registry| {
-            check_codec(&initial())?;
-            registry.keyed_table::<K, S>(STATE).map(|_| ())
-        });
+        let states = self.graph.declare(name, |registry| registry.keyed_table::<K, S>(STATE).map(|_| ()));
         let (key, initial, function) = (Arc::clone(&self.key), Arc::new(initial), Arc::new(function));
         let mut node = operator_node(description, move || Stateful {
             input: KeyedInput::new(Arc::clone(&key)),
@@ -138,6 +135,7 @@ where
     F: Fn(&mut S, T) -> Result<U, BoxError> + Send + Sync,
 {
     fn open(&mut self, cx: &mut OpenContext<'_>) -> Result<()> {
+        check_codec(&(self.initial)())?;
         self.table = Some(cx.states.keyed_table(STATE)?);
         Ok(())
     }

@@ -53,10 +53,7 @@ impl<K: Key, T: Record, Timing: Time> KeyedStream<K, T, Timing> {
         S: StateValue + Default,
         I: IntoIterator<Item: Record, IntoIter: Send + 'static> + 'static,
     {
-        let states = self.graph.declare(name, |registry| {
-            check_codec(&S::default())?;
-            registry.keyed_table::<K, S>(STATE).map(|_| ())
-        });
+        let states = self.graph.declare(name, |registry| registry.keyed_table::<K, S>(STATE).map(|_| ()));
         let (key, function) = (Arc::clone(&self.key), Arc::new(function));
         let mut node = operator_node("stateful_flat_map", move || StatefulFlatMap::<K, T, S, I, _> {
             input: KeyedInput::new(Arc::clone(&key)),
@@ -108,6 +105,7 @@ where
     F: Fn(&mut S, T) -> Result<I, BoxError> + Send + Sync,
 {
     fn open(&mut self, cx: &mut OpenContext<'_>) -> Result<()> {
+        check_codec(&S::default())?;
         self.table = Some(cx.states.keyed_table(STATE)?);
         Ok(())
     }

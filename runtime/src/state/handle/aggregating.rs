@@ -16,6 +16,14 @@ use crate::state::table::cell::Single;
 pub struct AggregatingState<A: Aggregate + Default> {
     bound: Bound<Single<A::Acc>>,
     function: A,
+    empty: Empty,
+}
+
+/// Whether the empty accumulator is known to survive encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Empty {
+    Unchecked,
+    Checked,
 }
 
 impl<A: Aggregate + Default> AggregatingState<A> {
@@ -25,6 +33,10 @@ impl<A: Aggregate + Default> AggregatingState<A> {
     /// If the store can't be read, or the accumulator can't be encoded or decoded.
     pub fn add(&mut self, value: A::In) -> Result<()> {
         let function = &self.function;
+        if self.empty == Empty::Unchecked {
+            check_codec(&function.create())?;
+            self.empty = Empty::Checked;
+        }
         let (cell, _) = self.bound.touch_or_insert(|| Single(function.create()))?;
         function.add(&mut cell.0, value);
         Ok(())
@@ -51,9 +63,11 @@ impl<A: Aggregate + Default> AggregatingState<A> {
 impl<A: Aggregate + Default> StateHandle for AggregatingState<A> {
     fn open(registry: &mut StateRegistry, name: &str) -> Result<Self> {
         let types = vec![type_name::<A::Acc>().to_owned()];
-        let function = A::default();
-        check_codec(&function.create())?;
-        Ok(Self { bound: Bound::open(registry, name, StateKind::Aggregating, types)?, function })
+        Ok(Self {
+            bound: Bound::open(registry, name, StateKind::Aggregating, types)?,
+            function: A::default(),
+            empty: Empty::Unchecked,
+        })
     }
 
     #[inline]
