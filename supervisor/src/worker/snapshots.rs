@@ -52,7 +52,6 @@ pub(crate) struct Snapshots {
 #[derive(Debug)]
 struct Progress {
     part: SubtaskSnapshot,
-    prepare: Prepare,
     tables: HasTables,
 }
 
@@ -60,6 +59,9 @@ struct Progress {
 #[derive(Debug, Default)]
 struct Ledger {
     open: Vec<Committable>,
+    /// Prepare jobs under way, those of aborted checkpoints too: what comes of them goes with the next checkpoint, so
+    /// it waits for them.
+    preparing: BTreeSet<CheckpointId>,
     /// The checkpoint up to which a commit is under way.
     committing: Option<CheckpointId>,
 }
@@ -97,7 +99,10 @@ impl Snapshots {
             runs: Vec::new(),
             phase: if is_ended { SubtaskPhase::Finished } else { SubtaskPhase::Running },
         };
-        let progress = Progress { part, prepare, tables: state.tables };
+        if prepare == Prepare::UnderWay {
+            self.ledgers.entry(subtask).or_default().preparing.insert(checkpoint);
+        }
+        let progress = Progress { part, tables: state.tables };
         self.under_way.entry(checkpoint).or_default().insert(subtask, progress);
         self.acknowledge(checkpoint, subtask).into_iter().collect()
     }
@@ -111,10 +116,9 @@ impl Snapshots {
     ) -> Vec<Acknowledged> {
         let ledger = self.ledgers.entry(subtask).or_default();
         ledger.open.extend(prepared.into_iter().map(|each| Committable { checkpoint, bytes: each.0 }));
-        if let Some(progress) = self.progress(checkpoint, subtask) {
-            progress.prepare = Prepare::None;
-        }
-        self.acknowledge(checkpoint, subtask).into_iter().collect()
+        ledger.preparing.remove(&checkpoint);
+        let waiting: Vec<CheckpointId> = self.under_way.range(checkpoint..).map(|(id, _)| *id).collect();
+        waiting.into_iter().filter_map(|waiting| self.acknowledge(waiting, subtask)).collect()
     }
 
     /// The rows of tables are durable.
@@ -186,7 +190,10 @@ impl Snapshots {
     fn acknowledge(&mut self, checkpoint: CheckpointId, subtask: SubtaskId) -> Option<Acknowledged> {
         let parts = self.under_way.get_mut(&checkpoint)?;
         let progress = parts.get(&subtask)?;
-        if progress.prepare == Prepare::UnderWay || progress.tables == HasTables::Yes {
+        let ledger = self.ledgers.get(&subtask);
+        let is_preparing =
+            ledger.is_some_and(|ledger| ledger.preparing.range(..=checkpoint).next().is_some());
+        if is_preparing || progress.tables == HasTables::Yes {
             return None;
         }
         let mut part = parts.remove(&subtask)?.part;

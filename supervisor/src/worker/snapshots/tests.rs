@@ -54,6 +54,19 @@ fn the_output_of_an_aborted_checkpoint_is_committed_with_the_next() {
     assert_eq!(jobs[0].committables, [output(7), output(8)].concat());
 }
 
+/// A slow disk: the checkpoint times out, and the next one has nothing to prepare.
+#[test]
+fn a_checkpoint_without_output_waits_for_the_output_of_an_aborted_one_before_it() {
+    let mut snapshots = Snapshots::default();
+    freeze(&mut snapshots, 1, Prepare::UnderWay, HasTables::No);
+    snapshots.on_abort(CheckpointId(1));
+    assert_eq!(freeze(&mut snapshots, 2, Prepare::None, HasTables::No), [], "its output is not all there");
+    let acknowledged = snapshots.on_prepared(SINK, CheckpointId(1), output(7));
+    assert_eq!(committables(&acknowledged), [[open(1, 7)]]);
+    assert_eq!(acknowledged[0].checkpoint, CheckpointId(2));
+    assert_eq!(snapshots.on_completed(CheckpointId(2))[0].committables, output(7));
+}
+
 /// Case 17: a commit that is still under way when the next checkpoint completes is not repeated, and the rest follows.
 #[test]
 fn commits_of_one_sink_come_one_after_the_other_and_each_output_once() {
