@@ -39,11 +39,24 @@ impl CheckpointStorage {
     /// Makes a checkpoint exist. All that its manifest refers to is durable before.
     ///
     /// # Errors
-    /// If it can't be written durably. After an error of the last directory sync it may exist or not: the caller
-    /// looks at [`latest`](Self::latest) before it decides (case 12).
+    /// If it can't be written durably: then it does not exist (case 12). Only if the disk fails three times in a row
+    /// it may exist after the next crash.
     pub fn publish(&self, manifest: &Manifest) -> Result<()> {
-        self.check_lineage(&self.path_of(manifest.checkpoint), manifest)?;
-        write_atomically(&*self.files, &self.path_of(manifest.checkpoint), &manifest.encode()?)
+        let path = self.path_of(manifest.checkpoint);
+        self.check_lineage(&path, manifest)?;
+        let bytes = manifest.encode()?;
+        let Err(error) = write_atomically(&*self.files, &path, &bytes) else { return Ok(()) };
+        if self.files.file_len(&path)?.is_none() {
+            return Err(error);
+        }
+        // Only the directory could not be synced: the name is seen, and a crash may take it away under the output that
+        // was committed for it. Written again it is durable; or else it must go.
+        if write_atomically(&*self.files, &path, &bytes).is_ok() {
+            return Ok(());
+        }
+        self.files.remove(&path)?;
+        self.files.sync_dir(&self.directory)?;
+        Err(error)
     }
 
     /// The ids of all checkpoints, rising.

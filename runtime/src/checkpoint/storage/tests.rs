@@ -2,7 +2,7 @@
 
 use super::super::manifest::tests::sample;
 use super::*;
-use crate::files::{FaultyFiles, remove_tree};
+use crate::files::{Fault, FaultyFiles, remove_tree};
 
 const DIRECTORY: &str = "/state/checkpoints";
 
@@ -106,5 +106,36 @@ fn after_a_crash_anywhere_twice_the_newest_is_one_that_was_begun_and_none_is_los
             assert!(left.iter().all(|entry| !entry.name.ends_with(TEMPORARY_SUFFIX)), "{left:?}");
         }
     }
+    Ok(())
+}
+
+/// Whatever fails once or twice: a checkpoint that counts as published is there after a crash, and one that does not
+/// is not, for its output is committed in the one case and its rows are given up in the other.
+#[test]
+fn a_checkpoint_is_published_or_not_whatever_a_crash_leaves_case_12() -> Result<()> {
+    let whole = FaultyFiles::new();
+    let storage = open(&whole)?;
+    storage.publish(&sample(1))?;
+    let before = whole.operations();
+    storage.publish(&sample(2))?;
+    let (after, mut outcomes) = (whole.operations(), [0, 0]);
+    for first in before..after {
+        for second in first..2 * after - before {
+            for seed in 0..6 {
+                let files = FaultyFiles::new();
+                let storage = open(&files)?;
+                storage.publish(&sample(1))?;
+                files.fail(first..first + 1, Fault::Io);
+                files.fail(second..second + 1, Fault::Io);
+                let is_published = storage.publish(&sample(2)).is_ok();
+                files.heal();
+                files.crash(seed);
+                let expected = if is_published { ids(&[1, 2]) } else { ids(&[1]) };
+                assert_eq!(open(&files)?.list()?, expected, "{first}, {second}, seed {seed}");
+                outcomes[usize::from(is_published)] += 1;
+            }
+        }
+    }
+    assert!(outcomes[0] > 100 && outcomes[1] > 5, "{outcomes:?}");
     Ok(())
 }
