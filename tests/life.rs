@@ -189,7 +189,7 @@ struct OnlyWritten {
     last: u32,
 }
 
-/// Runs with a thousand restarts allowed: a type that can't be encoded must not use one.
+/// Runs with a thousand restarts allowed: what no restart helps must not use one.
 fn refusal(flow: Dataflow, dir: &Path) -> String {
     let restart = RestartPolicy::FixedDelay { attempts: 1_000, delay: millis(0) };
     let flow = flow.with_config(config(dir).checkpoint_interval(millis(5)).restart(restart));
@@ -270,4 +270,14 @@ fn a_key_and_a_default_that_do_not_survive_encoding_are_refused_before_any_recor
         .sink("out", sink);
     let text = refusal(flow, &dir.path().join("keys"));
     assert!(text.contains("Name` does not survive encoding") && text.contains("`untagged`"), "{text}");
+}
+
+#[test]
+fn a_source_whose_path_matches_nothing_fails_at_once_and_says_where_it_looked() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let flow = Dataflow::new("typo");
+    let (sink, _) = collect::<String>();
+    flow.source("lines", files(dir.path().join("dota/*.txt").display().to_string())).sink("out", sink);
+    let text = refusal(flow, dir.path());
+    assert!(text.contains("operator `lines`") && text.contains("no file matches `"), "{text}");
 }

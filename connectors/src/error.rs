@@ -92,6 +92,10 @@ fn in_column(column: Option<&str>) -> String {
 
 impl From<Error> for tidegate_runtime::Error {
     fn from(error: Error) -> Self {
-        Self::User(Box::new(error))
+        match error {
+            // A wrong path stays wrong: no restart helps.
+            Error::NoFile { .. } => Self::Graph { problem: error.to_string() },
+            _ => Self::User(Box::new(error)),
+        }
     }
 }

@@ -90,10 +90,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether another attempt may go better. A type that does not survive encoding is the program's fault, and each
-    /// attempt would meet it again.
+    /// Whether another attempt may go better. A graph that can't run, or a type that does not survive encoding, is the
+    /// program's fault, and each attempt would meet it again.
     pub fn restart_help(&self) -> RestartHelp {
-        if matches!(self, Error::Codec { .. }) { RestartHelp::None } else { RestartHelp::Possible }
+        match self {
+            Error::Codec { .. } | Error::Graph { .. } => RestartHelp::None,
+            _ => RestartHelp::Possible,
+        }
     }
 }
 

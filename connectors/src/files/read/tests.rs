@@ -196,7 +196,7 @@ fn a_record_without_an_end_is_reported_and_can_be_skipped() {
 fn no_file_is_an_error_that_says_where_it_looked() {
     let input = Input::new();
     let error = input.source("none/*.csv").discover(1).expect_err("nothing is there").to_string();
-    let expected = format!("no file matches `{}`: ", input.path("none/*.csv").display());
+    let expected = format!("the graph can't run: no file matches `{}`: ", input.path("none/*.csv").display());
     assert!(error.starts_with(&expected), "{error}");
     let error = input.source("").discover(1).expect_err("nothing is there").to_string();
     assert!(error.contains("holds no file"), "{error}");
