@@ -74,7 +74,7 @@ impl<T> Batch<T> {
 
     /// Takes the batch and leaves an empty one with room for about as much: batches of one edge are about as long.
     pub(crate) fn take_sized(&mut self) -> Batch<T> {
-        fn room<C>(column: &Vec<C>) -> Vec<C> {
+        fn room<C>(column: &[C]) -> Vec<C> {
             // A little more, so that one that is a little longer is not copied when it grows.
             Vec::with_capacity(column.len() + column.len() / 8)
         }
