@@ -184,6 +184,23 @@ fn records_of_one_key_and_slice_become_one_partial_at_the_place_of_the_first() {
 }
 
 #[test]
+fn a_record_is_not_moved_ahead_into_a_session_that_fired_before_it() {
+    let record = |at| Step::Record { key: 1, at, value: 0, port: 0 };
+    let steps = [record(0), record(0), Step::Cut, record(15), Step::Watermark(9), record(8)];
+    let mut flow = Flow::new(&sessions(10), 1).run(&steps);
+    assert_eq!(flow.take::<Found>(), sorted(session_model(&steps, 10).0));
+}
+
+#[test]
+fn many_slices_of_one_key_in_one_batch_stay_apart() {
+    let steps: Vec<Step> =
+        (0..1_200).map(|at| Step::Record { key: 1, at: at % 600, value: 0, port: 0 }).collect();
+    let mut flow = Flow::new(&sliding(1, 1), 1).run(&steps);
+    assert_eq!((flow.sent, flow.sums), (600, 600));
+    assert_eq!(flow.take::<Window>(), sorted(window_model(&steps, 1, 1).0));
+}
+
+#[test]
 fn batches_of_many_keys_pass_as_they_are() {
     let mut flow = Flow::new(&sliding(20, 10), 1);
     for batch in 0..33u8 {
