@@ -168,6 +168,38 @@ fn a_step_that_hangs_is_named_and_costs_a_runtime_but_no_record() -> Result<()> 
     Ok(())
 }
 
+/// The poll that hung comes back in an attempt that was given up: when it wanted to look again is nobody's time.
+#[test]
+fn a_hung_step_that_comes_back_takes_no_wake_up_from_the_attempt_after_it() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let controls = Controls::closed();
+    let (hung, is_back) = (AtomicBool::new(false), Arc::new(AtomicU32::new(0)));
+    let back = Arc::clone(&is_back);
+    controls.each_wait(move || {
+        if !hung.swap(true, Ordering::AcqRel) {
+            while back.load(Ordering::Acquire) == 0 {
+                std::thread::sleep(millis(1));
+            }
+            back.store(2, Ordering::Release);
+            return millis(1);
+        }
+        millis(50)
+    });
+    // No barrier comes that would wake a source.
+    let config = config(&dir).step_timeout(millis(100)).checkpoint_interval(millis(3_600_000));
+    let job = launch(&pipeline(&controls, 1, EACH), config)?;
+    until(&job, "the step is given up", |job| job.totals().abandoned_runtimes == 1);
+    until(&job, "it runs again", |job| job.state() == JobState::Running);
+    is_back.store(1, Ordering::Release);
+    until(&job, "the step is back", |_| is_back.load(Ordering::Acquire) == 2);
+    std::thread::sleep(millis(100));
+    controls.allow(1_000_000);
+    until(&job, "all is read", |job| job.totals().records_in >= EACH);
+    job.wait()?;
+    assert_eq!(controls.output(), numbers(EACH));
+    Ok(())
+}
+
 /// Commands to a worker's actor that dies are lost with it: the one after it is told again.
 #[test]
 fn a_worker_killed_while_its_regions_restart_comes_back() -> Result<()> {

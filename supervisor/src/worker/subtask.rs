@@ -147,9 +147,10 @@ impl SubtaskActor {
             ParkReason::Waiting => Activity::Waiting,
             ParkReason::Finished => Activity::Finished,
         });
-        if let Some(at) = park.wake_at {
-            let timers = &self.presence.attempt.worker.timers;
-            timers.set(self.presence.cell.subtask, Some((at, body.wakeup.clone())));
+        let attempt = &self.presence.attempt;
+        // There is one time for a subtask: of a step that hung and came back it would take that of the next attempt.
+        if let Some(at) = park.wake_at.filter(|_| !attempt.is_ended()) {
+            attempt.worker.timers.set(self.presence.cell.subtask, Some((at, body.wakeup.clone())));
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Controls {
     pub committed: Mutex<BTreeMap<(u32, u64, u64), Vec<u64>>>,
     /// Called with every record of the middle operator.
     pub on_record: Mutex<Option<Arc<dyn Fn(u64) + Send + Sync>>>,
+    /// Called by a reader that has nothing to emit: how long it is to wait.
+    pub on_wait: Mutex<Option<Arc<dyn Fn() -> Duration + Send + Sync>>>,
     /// Called before a middle operator is built.
     pub on_build: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
     /// Called before every commit.
@@ -56,6 +58,10 @@ impl Controls {
 
     pub fn each_record(&self, f: impl Fn(u64) + Send + Sync + 'static) {
         *self.on_record.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(f));
+    }
+
+    pub fn each_wait(&self, f: impl Fn() -> Duration + Send + Sync + 'static) {
+        *self.on_wait.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(f));
     }
 
     pub fn each_build(&self, f: impl Fn() + Send + Sync + 'static) {
@@ -152,7 +158,9 @@ impl SourceReader for NumbersReader {
         }
         let allowed = self.controls.take_permits((split.end - split.next).min(64));
         if allowed == 0 {
-            return Ok(Polled::Pending(Some(self.clock.now() + millis(1))));
+            let hook = self.controls.on_wait.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let wait = hook.map_or(millis(1), |hook| hook());
+            return Ok(Polled::Pending(Some(self.clock.now() + wait)));
         }
         for _ in 0..allowed {
             out.emit(split.next);
