@@ -126,7 +126,14 @@ impl Chain {
                 return Ok(ChainTurn::Worked);
             }
         }
-        if std::mem::take(&mut self.has_fallen_idle) {
+        if self.has_fallen_idle {
+            // What those below hold back was emitted before, and must go before.
+            for position in self.below_fallen_idle()..self.nodes.len() {
+                if self.let_go(position, FlushReason::Park, cx)? == Flushed::Partly {
+                    return Ok(ChainTurn::Worked);
+                }
+            }
+            self.has_fallen_idle = false;
             self.settle_idle();
         }
         Ok(ChainTurn::Clear)
@@ -153,11 +160,17 @@ impl Chain {
         reason: FlushReason,
         cx: &mut StepContext<'_>,
     ) -> Result<Flushed> {
+        let flushed = self.let_go(position, reason, cx)?;
+        Ok(if self.has_fallen_idle { Flushed::Partly } else { flushed })
+    }
+
+    /// As `flush_stage`, whoever fell idle by it.
+    fn let_go(&mut self, position: usize, reason: FlushReason, cx: &mut StepContext<'_>) -> Result<Flushed> {
         let Node::Stage { stage, .. } = &mut self.nodes[position] else { return Ok(Flushed::All) };
         let output = stage.flush(reason, cx)?;
         let is_silent = output.is_none();
         self.pass_on(position, output);
-        Ok(if is_silent && !self.has_fallen_idle { Flushed::All } else { Flushed::Partly })
+        Ok(if is_silent { Flushed::All } else { Flushed::Partly })
     }
 
     /// Flushes the first stage whose time has come. Returns whether there was one.
@@ -189,6 +202,15 @@ impl Chain {
         if let Some(batch) = output {
             self.give(&next, batch);
         }
+    }
+
+    /// The position behind the first stage of which nobody was told yet that it is idle.
+    fn below_fallen_idle(&self) -> usize {
+        let has_fallen = |node: &Node| match node {
+            Node::Stage { stage, was_idle, .. } => !was_idle && stage.is_idle(),
+            Node::Router { .. } => false,
+        };
+        self.nodes.iter().position(has_fallen).map_or(self.nodes.len(), |position| position + 1)
     }
 
     fn settle_idle(&mut self) {

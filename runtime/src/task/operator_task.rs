@@ -257,6 +257,10 @@ impl OperatorTask {
         }
         // After what fired by it: an idle lane holds no time back, and what came behind would be late.
         if self.input.is_idle != self.input.is_told_idle {
+            // What stages hold back counts as come before, and must go before.
+            if self.input.is_idle && self.chain.flush(FlushReason::Park, &mut cx)? == Flushed::Partly {
+                return Ok(Turn::Worked);
+            }
             self.input.is_told_idle = self.input.is_idle;
             self.chain.broadcast(if self.input.is_idle { Control::Idle } else { Control::Active });
             return Ok(Turn::Worked);

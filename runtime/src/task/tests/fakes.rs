@@ -215,8 +215,17 @@ impl Stage for Stamp {
 /// A stage that holds up to 10 records back until a barrier or the end, as a partial aggregate would.
 #[derive(Default)]
 pub(super) struct Hold {
+    /// Another reason to let go.
+    also: Option<FlushReason>,
     pending: Option<Batch<u64>>,
     held: Batch<u64>,
+}
+
+impl Hold {
+    pub(super) fn until_a_park(next: usize) -> ChainNode {
+        let hold = Self { also: Some(FlushReason::Park), ..Self::default() };
+        ChainNode::Stage { stage: Box::new(hold), next: vec![next] }
+    }
 }
 
 impl Stage for Hold {
@@ -238,7 +247,8 @@ impl Stage for Hold {
     }
 
     fn flush(&mut self, reason: FlushReason, _cx: &mut StepContext<'_>) -> Result<Option<ErasedBatch>> {
-        let goes = matches!(reason, FlushReason::Barrier | FlushReason::End) && !self.held.is_empty();
+        let is_due = matches!(reason, FlushReason::Barrier | FlushReason::End) || self.also == Some(reason);
+        let goes = is_due && !self.held.is_empty();
         Ok(goes.then(|| ErasedBatch::new(std::mem::take(&mut self.held))))
     }
 }

@@ -3,11 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use super::fakes::{Habits, Log, Mailbox, Probe, Seen, Subtask, TIMER, operator_task, router};
+use super::fakes::{Habits, Hold, Log, Mailbox, Probe, Seen, Subtask, TIMER, operator_task, router};
 use crate::element::{Barrier, Batch, Element, ErasedBatch, WatermarkAt};
 use crate::exchange::{Gate, Partitioning, Wakeup};
 use crate::id::{CheckpointId, LaneId};
-use crate::task::{Chain, Park, ParkReason, Restore, StepBudget, StepOutcome, TaskCommand, TaskEvent};
+use crate::task::{
+    Chain, ChainNode, Park, ParkReason, Restore, StepBudget, StepOutcome, TaskCommand, TaskEvent,
+};
 use crate::time::{Clock, Timestamp, millis};
 
 /// A probe behind two lanes, and the gate that its output goes to.
@@ -21,14 +23,19 @@ struct Rig {
 
 impl Rig {
     fn new(lane_ports: Vec<usize>, habits: Habits, restore: &Restore) -> Self {
+        Self::behind(Vec::new(), lane_ports, habits, restore)
+    }
+
+    /// With stages, each before the next, between the probe and the router.
+    fn behind(mut nodes: Vec<ChainNode>, lane_ports: Vec<usize>, habits: Habits, restore: &Restore) -> Self {
         let clock = Clock::manual(Timestamp(1_000));
         let mailbox = Mailbox::new();
         let input = Gate::new(lane_ports.len(), 1 << 20, mailbox.wakeup.clone());
         let output = Gate::new(1, 1 << 20, Wakeup::new(|| {}));
         let log: Log = Arc::new(Mutex::new(Vec::new()));
         let probe = Probe::new(Arc::clone(&log), habits);
-        let node = router(Partitioning::Forward, std::slice::from_ref(&output), 0, &mailbox.wakeup);
-        let chain = Chain::new(vec![node], vec![vec![0]]);
+        nodes.push(router(Partitioning::Forward, std::slice::from_ref(&output), 0, &mailbox.wakeup));
+        let chain = Chain::new(nodes, vec![vec![0]]);
         let mut subtask =
             mailbox.subtask(&clock, |context| operator_task(context, &input, lane_ports, probe, chain));
         subtask.task.open(restore).expect("a probe opens");
@@ -328,6 +335,17 @@ fn an_operator_whose_inputs_fell_idle_says_so_after_all_that_fired_by_it() {
     rig.records(0, &[11], &[]);
     rig.run();
     assert_eq!(rig.sent(), ["Active", "11"]);
+}
+
+/// Else another lane of who takes it goes on in time, and what a stage has held back comes late there.
+#[test]
+fn what_a_stage_holds_back_goes_before_the_inputs_are_said_to_be_idle() {
+    let behind = vec![Hold::until_a_park(1)];
+    let mut rig = Rig::behind(behind, vec![0], Habits::default(), &Restore::default());
+    rig.records(0, &[5, 6], &[]);
+    rig.send(0, Element::Idle);
+    rig.run();
+    assert_eq!(rig.sent(), ["5", "6", "Idle"]);
 }
 
 #[test]

@@ -23,14 +23,16 @@ struct Rig {
 impl Rig {
     /// A source of numbers that holds records back, then stamps them.
     fn new(source: NumberSource, stamp: Box<dyn Stage>, restore: &Restore) -> Self {
+        let hold = ChainNode::Stage { stage: Box::<Hold>::default(), next: vec![1] };
+        Self::behind(vec![hold, ChainNode::Stage { stage: stamp, next: vec![2] }], source, restore)
+    }
+
+    /// With stages, each before the next, between the source and the router.
+    fn behind(mut nodes: Vec<ChainNode>, source: NumberSource, restore: &Restore) -> Self {
         let clock = Clock::manual(Timestamp(0));
         let mailbox = Mailbox::new();
         let output = Gate::new(1, 1 << 20, Wakeup::new(|| {}));
-        let nodes = vec![
-            ChainNode::Stage { stage: Box::<Hold>::default(), next: vec![1] },
-            ChainNode::Stage { stage: stamp, next: vec![2] },
-            router(Partitioning::Forward, std::slice::from_ref(&output), 0, &mailbox.wakeup),
-        ];
+        nodes.push(router(Partitioning::Forward, std::slice::from_ref(&output), 0, &mailbox.wakeup));
         let chain = Chain::new(nodes, vec![vec![0]]);
         let mut subtask = mailbox.subtask(&clock, |context| source_task(context, source, chain));
         subtask.task.open(restore).expect("the source opens");
@@ -212,18 +214,30 @@ fn idleness_follows_what_was_emitted_and_activity_goes_before_it() {
     rig.assign(0, 20);
     is_idle.store(true, Ordering::Relaxed);
     rig.run();
-    let names = |rig: &Rig| -> Vec<String> {
-        let elements = std::iter::from_fn(|| rig.output.take()).map(|(_, element)| match element {
-            Element::Batch(batch) => format!("{} records", batch.len()),
-            other => format!("{other:?}"),
-        });
-        elements.collect()
-    };
     assert_eq!(names(&rig), ["10 records", "Idle", "0 records"]);
     is_idle.store(false, Ordering::Relaxed);
     rig.assign(20, 40);
     rig.run();
     assert_eq!(names(&rig), ["Active", "20 records"]);
+}
+
+fn names(rig: &Rig) -> Vec<String> {
+    let elements = std::iter::from_fn(|| rig.output.take()).map(|(_, element)| match element {
+        Element::Batch(batch) => format!("{} records", batch.len()),
+        other => format!("{other:?}"),
+    });
+    elements.collect()
+}
+
+/// Else another lane of who takes it goes on in time, and what a stage has held back comes late there.
+#[test]
+fn what_a_stage_below_holds_back_goes_before_idleness() {
+    let stamp = Box::new(Stamp::new(Arc::new(AtomicBool::new(true))));
+    let nodes = vec![ChainNode::Stage { stage: stamp, next: vec![1] }, Hold::until_a_park(2)];
+    let mut rig = Rig::behind(nodes, NumberSource { per_poll: 5, waits: false }, &Restore::default());
+    rig.assign(0, 5);
+    rig.run();
+    assert_eq!(names(&rig)[..2], ["5 records", "Idle"]);
 }
 
 /// Else a held source with fewer splits than subtasks would stop event time downstream.
