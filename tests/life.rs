@@ -272,6 +272,68 @@ fn a_key_and_a_default_that_do_not_survive_encoding_are_refused_before_any_recor
     assert!(text.contains("Name` does not survive encoding") && text.contains("`untagged`"), "{text}");
 }
 
+/// Keeps what does not survive encoding: from the start on, or from the first record on.
+struct Keep<A>(fn() -> A, fn() -> A);
+
+impl<A> Aggregate for Keep<A>
+where
+    A: Clone + Send + Sync + Serialize + serde::de::DeserializeOwned + 'static,
+{
+    type In = u64;
+    type Acc = A;
+    type Out = u64;
+
+    fn create(&self) -> A {
+        (self.0)()
+    }
+
+    fn add(&self, acc: &mut A, _: u64) {
+        *acc = (self.1)();
+    }
+
+    fn merge(&self, acc: &mut A, later: A) {
+        *acc = later;
+    }
+
+    fn finish(&self, _: &A) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn an_accumulator_of_a_window_must_survive_encoding_before_any_record_and_as_a_sum_between_subtasks() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let windows: [(&str, tidegate::operators::WindowSpec); 2] = [
+        ("sliced", Tumbling::of(seconds(3_600)).into()),
+        ("session", Session::with_gap(seconds(3_600)).into()),
+    ];
+    for (name, window) in windows {
+        let flow = Dataflow::new("start");
+        let (sink, _) = collect();
+        flow.source("numbers", generate(|index| index))
+            .event_time(WatermarkStrategy::monotonic(), |n| *n as i64)
+            .key_by(|n| n % 10)
+            .window(window)
+            .aggregate("keep", Keep(Flat::default, Flat::default))
+            .sink("out", sink);
+        let text = refusal(flow, &dir.path().join(format!("start-{name}")));
+        assert!(text.contains("`keep`") && text.contains("::Flat` does not survive encoding"), "{text}");
+
+        // What the stage before the exchange has added up is seen before any state is.
+        let flow = Dataflow::new("sums");
+        let (sink, _) = collect();
+        flow.source("numbers", generate(|index| index))
+            .event_time(WatermarkStrategy::monotonic(), |n| *n as i64)
+            .key_by(|n| n % 2)
+            .window(window)
+            .aggregate("keep", Keep(|| None, || Some(Untagged::Number(1))))
+            .sink("out", sink);
+        let text = refusal(flow, &dir.path().join(format!("sums-{name}")));
+        assert!(text.contains("`keep`") && text.contains("does not survive encoding"), "{text}");
+        assert!(text.contains("Partial<") && text.contains("`untagged`"), "{text}");
+    }
+}
+
 #[test]
 fn a_source_whose_path_matches_nothing_fails_at_once_and_says_where_it_looked() {
     let dir = tempfile::tempdir().expect("a temporary directory");

@@ -8,7 +8,7 @@ use tidegate_runtime::key::hash_key;
 use tidegate_runtime::metrics::SubtaskStatus;
 use tidegate_runtime::operator::{OpenContext, Operator, Progress, StepContext};
 use tidegate_runtime::output::{OUTPUT_RECORDS_MAX, Output, Timing};
-use tidegate_runtime::state::{KeyedTable, Retention, StateRegistry, StateTable};
+use tidegate_runtime::state::{KeyedTable, Retention, StateRegistry, StateTable, check_codec};
 use tidegate_runtime::time::Timestamp;
 
 use super::due::{Due, DueIndex};
@@ -142,6 +142,7 @@ impl<F: WindowFunction, W: WindowKind> WindowOperator<F, W> {
 
 impl<F: WindowFunction, W: WindowKind> Operator for WindowOperator<F, W> {
     fn open(&mut self, cx: &mut OpenContext<'_>) -> Result<()> {
+        check_codec(&self.function.create())?;
         let table: Table<F, W> = cx.states.keyed_table(W::STATE)?;
         table.for_each(&mut |key, held| {
             if let Some(look) = self.kind.next_look(held) {
