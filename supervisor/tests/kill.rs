@@ -173,26 +173,26 @@ fn a_step_that_hangs_is_named_and_costs_a_runtime_but_no_record() -> Result<()> 
 fn a_hung_step_that_comes_back_takes_no_wake_up_from_the_attempt_after_it() -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");
     let controls = Controls::closed();
-    let (hung, is_back) = (AtomicBool::new(false), Arc::new(AtomicU32::new(0)));
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(Some(released));
+    let is_back = Arc::new(AtomicBool::new(false));
     let back = Arc::clone(&is_back);
     controls.each_wait(move || {
-        if !hung.swap(true, Ordering::AcqRel) {
-            while back.load(Ordering::Acquire) == 0 {
-                std::thread::sleep(millis(1));
-            }
-            back.store(2, Ordering::Release);
-            return millis(1);
-        }
-        millis(50)
+        let first = released.lock().expect("no panic while held").take();
+        let Some(released) = first else { return millis(50) };
+        released.recv().expect("it is released");
+        back.store(true, Ordering::Release);
+        millis(1)
     });
     // No barrier comes that would wake a source.
     let config = config(&dir).step_timeout(millis(100)).checkpoint_interval(millis(3_600_000));
     let job = launch(&pipeline(&controls, 1, EACH), config)?;
     until(&job, "the step is given up", |job| job.totals().abandoned_runtimes == 1);
     until(&job, "it runs again", |job| job.state() == JobState::Running);
-    is_back.store(1, Ordering::Release);
-    until(&job, "the step is back", |_| is_back.load(Ordering::Acquire) == 2);
-    std::thread::sleep(millis(100));
+    release.send(()).expect("the poll hangs");
+    until(&job, "the step is back", |_| is_back.load(Ordering::Acquire));
+    // It parks at some time after that.
+    let _ = job.wait_for(millis(100));
     controls.allow(1_000_000);
     until(&job, "all is read", |job| job.totals().records_in >= EACH);
     job.wait()?;
