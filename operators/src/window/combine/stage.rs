@@ -98,11 +98,14 @@ impl<F: WindowFunction, G: Grouping> Combine<F, G> {
         (records, out): (&mut IntoIter<F::In>, &mut Vec<PartialOf<F>>),
     ) {
         let Self { function, grouping, index, keys, open, timestamps, at, marked, .. } = self;
-        let stretch = *at..until;
-        let columns =
-            hashes[stretch.clone()].iter().zip(&timestamps[stretch.clone()]).zip(&keys[stretch.clone()]);
-        for ((position, record), ((&hash, &Timestamp(timestamp)), key)) in stretch.zip(records).zip(columns) {
+        let (from, keys) = (*at, &keys[..]);
+        // Of one length, so that one comparison bounds all three.
+        let (hashes, timestamps, own) = (&hashes[from..until], &timestamps[from..until], &keys[from..until]);
+        for next in 0..hashes.len().min(timestamps.len()).min(own.len()) {
+            let (hash, Timestamp(timestamp), key) = (hashes[next], timestamps[next], &own[next]);
+            let position = from + next;
             *at = position;
+            let record = records.next().expect("I2: every record of a keyed edge has its hash");
             let Some(pane) = grouping.pane(timestamp) else { continue };
             let spread = KeyHash(hash.0 ^ (pane as u64).wrapping_mul(PANE_FACTOR));
             let place = index.find(spread, |partial| {
