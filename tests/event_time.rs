@@ -1,17 +1,9 @@
 //! Event time over the public API: sources that are held open, and records that come too late.
 
-use std::path::Path;
+mod support;
 
+use support::config;
 use tidegate::prelude::*;
-
-fn config(dir: &Path) -> JobConfig {
-    JobConfig::new()
-        .parallelism(2)
-        .state_dir(dir.join("state"))
-        .checkpoint_interval(millis(20))
-        .restart(RestartPolicy::None)
-        .endpoint(Endpoint::Off)
-}
 
 /// Each subtask of a held source falls idle after its last record; a drain ends them one after the other, and what the
 /// end of one makes fire is not late for the windows behind it.

@@ -5,22 +5,13 @@ mod support;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use support::bag;
+use support::{bag, config};
 use tidegate::prelude::*;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Payment {
     id: u64,
     amount: f64,
-}
-
-fn config(dir: &Path) -> JobConfig {
-    JobConfig::new()
-        .parallelism(2)
-        .state_dir(dir.join("state"))
-        .checkpoint_interval(millis(20))
-        .restart(RestartPolicy::None)
-        .endpoint(Endpoint::Off)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the input of a test need not survive a crash")]

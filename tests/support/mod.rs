@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use tidegate::prelude::*;
@@ -25,6 +26,16 @@ pub(crate) fn seeds(count: u64) -> Vec<u64> {
             (0..wanted.unwrap_or(count)).collect()
         }
     }
+}
+
+/// Two subtasks, state in `dir`, frequent checkpoints, and the end at the first failure.
+pub(crate) fn config(dir: &Path) -> JobConfig {
+    JobConfig::new()
+        .parallelism(2)
+        .state_dir(dir.join("state"))
+        .checkpoint_interval(millis(20))
+        .restart(RestartPolicy::None)
+        .endpoint(Endpoint::Off)
 }
 
 /// Runs a flow to its end in a fresh state directory, with checkpoints every 20 ms and about `kills` random kills.

@@ -20,12 +20,7 @@ impl Given {
         let lease = opened.store.lease(request(1, 0))?;
         let (mut rows, mut runs) = (Rows::new(), RunRefs::new());
         for id in 1..=12 {
-            let delta = some_rows(id);
-            apply(&mut rows, &delta);
-            runs = checkpoint(&opened, &*lease, id, &delta)?;
-            opened.store.completed(CheckpointId(id));
-            opened.store.retain(&[CheckpointId(id)]);
-            opened.store.wait_idle();
+            runs = write(&opened, &*lease, id, &mut rows)?;
         }
         files.crash_at(files.operations());
         drop((lease, opened));
@@ -55,6 +50,17 @@ fn some_rows(id: u64) -> Delta {
     (0..30).map(row).collect()
 }
 
+/// Writes the rows of a checkpoint, the only one that is retained then, and waits for what that has the store do.
+fn write(opened: &Opened, lease: &dyn StateLease, id: u64, rows: &mut Rows) -> Result<RunRefs> {
+    let delta = some_rows(id);
+    apply(rows, &delta);
+    let runs = checkpoint(opened, lease, id, &delta)?;
+    opened.store.completed(CheckpointId(id));
+    opened.store.retain(&[CheckpointId(id)]);
+    opened.store.wait_idle();
+    Ok(runs)
+}
+
 /// Works with a store of which a bit is flipped: before it is opened, or after.
 fn work(given: &Given, flip: impl Fn(&FaultyFiles) -> Result<()>, when: When) -> Result<()> {
     let files = given.files.copy();
@@ -69,12 +75,7 @@ fn work(given: &Given, flip: impl Fn(&FaultyFiles) -> Result<()>, when: When) ->
     assert_eq!(scan(&*lease)?, rows);
     let mut runs = given.runs.clone();
     for id in 13..=16 {
-        let delta = some_rows(id);
-        apply(&mut rows, &delta);
-        runs = checkpoint(&opened, &*lease, id, &delta)?;
-        opened.store.completed(CheckpointId(id));
-        opened.store.retain(&[CheckpointId(id)]);
-        opened.store.wait_idle();
+        runs = write(&opened, &*lease, id, &mut rows)?;
         assert_eq!(scan(&*lease)?, rows);
     }
     drop((lease, opened));
