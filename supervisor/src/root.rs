@@ -77,14 +77,7 @@ impl Actor for RootActor {
             RootMessage::Abandon => self.end(&myself, JobEnd::Stopped, state),
             RootMessage::WorkerClosed => self.record(myself, state),
             RootMessage::Recorded(result) => {
-                let end = state.ending.clone().unwrap_or(JobEnd::Stopped);
-                let end = match (end, result) {
-                    (JobEnd::Finished | JobEnd::Stopped, Err(problem)) => {
-                        let cause = format!("the end of the run could not be recorded: {problem}");
-                        JobEnd::Failed(Failure::new("job", 0, cause))
-                    }
-                    (end, _) => end,
-                };
+                let end = recorded(state.ending.clone().unwrap_or(JobEnd::Stopped), result);
                 self.worker.data.close();
                 self.conclude(end);
                 myself.stop(None);
@@ -195,10 +188,10 @@ impl RootActor {
         };
         let manifests = Arc::clone(&self.job.manifests);
         let back = Post::new(myself, Arc::clone(&self.entry));
-        self.job.manifest_thread.run(move || {
-            let result = manifests.close(end).map_err(|error| error.to_string());
-            back.cast(RootMessage::Recorded(result));
-        });
+        self.job.manifest_thread.run(
+            move || manifests.close(end).map_err(|error| error.to_string()),
+            move |result| back.cast(RootMessage::Recorded(result)),
+        );
     }
 
     fn conclude(&self, end: JobEnd) {
@@ -223,6 +216,19 @@ impl RootActor {
             signal: *lock(&self.job.signal),
         });
     }
+}
+
+/// How a run has ended whose end is recorded or is not.
+fn recorded(end: JobEnd, result: Result<(), String>) -> JobEnd {
+    let Err(problem) = result else { return end };
+    let cause = format!("the end of the run could not be recorded: {problem}");
+    JobEnd::Failed(match end {
+        JobEnd::Finished | JobEnd::Stopped => Failure::new("job", 0, cause),
+        JobEnd::Failed(mut failure) => {
+            failure.causes.push(cause);
+            failure
+        }
+    })
 }
 
 impl Drop for RootActor {

@@ -15,6 +15,7 @@ use tidegate_runtime::sink::RunStart;
 use tidegate_runtime::sync::lock;
 use tidegate_runtime::time::Clock;
 
+use crate::panics::catching;
 use crate::storage::{ManifestStore, RunEnd};
 use crate::tables::StoreTables;
 
@@ -84,18 +85,28 @@ impl ManifestStore for RunStorage {
             return Err(Error::Checkpoint { checkpoint: manifest.checkpoint, problem });
         };
         checkpoints.publish(manifest)?;
-        match checkpoints.retain(self.retained) {
-            Ok(retained) => tables.published(manifest.checkpoint, &retained),
-            Err(error) => {
-                tracing::warn!(%error, "old checkpoints were not removed; they are tried again after the next");
-            }
+        // It exists from here on, whatever becomes of the old ones.
+        let cleaned = catching(|| {
+            let retained = checkpoints.retain(self.retained)?;
+            tables.published(manifest.checkpoint, &retained);
+            Ok(())
+        });
+        let cleaned: Result<()> = cleaned.unwrap_or_else(|panicked| Err(panicked.into_error()));
+        if let Err(error) = cleaned {
+            tracing::warn!(%error, "old checkpoints were not removed; they are tried again after the next");
         }
         Ok(())
     }
 
+    fn settle(&self) -> Result<()> {
+        lock(&self.held).as_ref().map_or(Ok(()), |held| held.checkpoints.settle())
+    }
+
     fn close(&self, end: Option<RunEnd>) -> Result<()> {
-        let Some(Held { mut dir, tables, .. }) = lock(&self.held).take() else { return Ok(()) };
+        let Some(Held { mut dir, checkpoints, tables }) = lock(&self.held).take() else { return Ok(()) };
         tables.close();
+        // What the report calls the last checkpoint is what the next start goes on from.
+        checkpoints.settle()?;
         match end {
             Some(RunEnd::Finished) => dir.set_status(RunStatus::Finished),
             Some(RunEnd::Failed) => dir.set_status(RunStatus::Failed),

@@ -12,6 +12,8 @@ use tidegate_runtime::state::{RunRefs, StateLease, StateRegistry};
 pub(crate) trait ManifestStore: Send + Sync {
     /// Makes a checkpoint exist: durable and atomic. Then what no retained one needs may go.
     fn publish(&self, manifest: &Manifest) -> Result<()>;
+    /// Makes sure that a checkpoint whose publication failed does not exist; an error leaves that open.
+    fn settle(&self) -> Result<()>;
     /// Records how the run has ended, if it is not to be resumed as it is, and lets go of the directory.
     fn close(&self, end: Option<RunEnd>) -> Result<()>;
 }

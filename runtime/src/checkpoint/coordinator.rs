@@ -64,6 +64,13 @@ pub enum CoordinatorEvent<P> {
         /// Size, or what went wrong.
         result: Result<u64, String>,
     },
+    /// The manifest could not be written and could not be removed either: it may exist after a crash.
+    Unsettled {
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// What went wrong.
+        problem: String,
+    },
     /// Somebody asks for a checkpoint now.
     Manual(Ticket),
     /// The next checkpoint is to be the last.
@@ -115,6 +122,13 @@ pub enum CoordinatorAction<P> {
         /// All parts.
         parts: BTreeMap<SubtaskId, P>,
     },
+    /// Make sure that what could not be written does not exist; `Written` or `Unsettled` is the answer.
+    Settle {
+        /// Which.
+        checkpoint: CheckpointId,
+        /// What went wrong when it was written.
+        problem: String,
+    },
     /// It is published: tell all subtasks, commit, remove what is older than the retained ones.
     Complete {
         /// Which.
@@ -134,6 +148,8 @@ pub enum CoordinatorAction<P> {
     Restore(Ticket),
     /// Too many checkpoints in a row have failed: restart all regions.
     FailOver(String),
+    /// Nothing can go on safely: the job fails.
+    GiveUp(String),
     /// An acknowledgement of an attempt or checkpoint that is over was dropped.
     Stale,
 }
@@ -162,8 +178,26 @@ struct Running {
 #[derive(Debug)]
 enum Phase<P> {
     Resting,
-    Collecting { pending: Pending, missing: BTreeSet<SubtaskId>, parts: BTreeMap<SubtaskId, P> },
+    Collecting {
+        pending: Pending,
+        missing: BTreeSet<SubtaskId>,
+        parts: BTreeMap<SubtaskId, P>,
+    },
     Writing(Pending),
+    /// It could not be written, and it is not sure that it does not exist: nothing is restored before that is.
+    Settling {
+        pending: Pending,
+        problem: String,
+        tries: u32,
+        at: Next,
+    },
+}
+
+/// The next try to settle.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    UnderWay,
+    At(Timestamp),
 }
 
 #[derive(Debug)]
@@ -176,6 +210,10 @@ struct Pending {
 
 /// Questions for a checkpoint that wait at once; more are refused.
 const MANUAL_TICKETS_MAX: usize = 64;
+/// Between two tries to settle.
+const SETTLE_PAUSE: Duration = Duration::from_millis(200);
+/// Tries to settle before the job is given up: 10 s, longer than a disk's own retries take.
+const SETTLE_TRIES_MAX: u32 = 50;
 
 impl<P> Coordinator<P> {
     /// A coordinator of `regions` whose next checkpoint is the one after `last_used`.
@@ -217,14 +255,18 @@ impl<P> Coordinator<P> {
             CoordinatorEvent::Written { checkpoint, result } => {
                 self.on_written(checkpoint, result, now, &mut actions);
             }
+            CoordinatorEvent::Unsettled { checkpoint, problem } => {
+                self.on_unsettled(checkpoint, problem, now, &mut actions);
+            }
             CoordinatorEvent::Manual(ticket) => self.on_manual(ticket, &mut actions),
             CoordinatorEvent::Last(kind) => self.last = Some(kind),
             CoordinatorEvent::RestorePoint(ticket) => match self.phase {
-                Phase::Writing(_) => self.restoring.push(ticket),
+                Phase::Writing(_) | Phase::Settling { .. } => self.restoring.push(ticket),
                 Phase::Resting | Phase::Collecting { .. } => actions.push(CoordinatorAction::Restore(ticket)),
             },
         }
         self.expire(now, &mut actions);
+        self.settle(now, &mut actions);
         self.trigger(now, &mut actions);
         actions
     }
@@ -233,7 +275,8 @@ impl<P> Coordinator<P> {
     pub fn next_wake(&self) -> Option<Timestamp> {
         match &self.phase {
             Phase::Collecting { pending, .. } => Some(pending.triggered + self.config.timeout),
-            Phase::Writing(_) => None,
+            Phase::Settling { at: Next::At(at), .. } => Some(*at),
+            Phase::Writing(_) | Phase::Settling { at: Next::UnderWay, .. } => None,
             Phase::Resting if self.has_last_completed => None,
             Phase::Resting => self.config.interval.and(self.next_trigger),
         }
@@ -295,6 +338,8 @@ impl<P> Coordinator<P> {
     ) {
         match &self.phase {
             Phase::Writing(pending) if pending.checkpoint == checkpoint => {}
+            // To settle it never publishes it.
+            Phase::Settling { pending, .. } if pending.checkpoint == checkpoint && result.is_err() => {}
             _ => return actions.push(CoordinatorAction::Stale),
         }
         match result {
@@ -319,9 +364,51 @@ impl<P> Coordinator<P> {
         actions.extend(self.restoring.drain(..).map(CoordinatorAction::Restore));
     }
 
+    fn on_unsettled(
+        &mut self,
+        checkpoint: CheckpointId,
+        problem: String,
+        now: Timestamp,
+        actions: &mut Vec<CoordinatorAction<P>>,
+    ) {
+        let (pending, problem, tries) = match std::mem::replace(&mut self.phase, Phase::Resting) {
+            Phase::Writing(pending) if pending.checkpoint == checkpoint => (pending, problem, 0),
+            Phase::Settling { pending, problem, tries, .. } if pending.checkpoint == checkpoint => {
+                (pending, problem, tries + 1)
+            }
+            other => {
+                self.phase = other;
+                return actions.push(CoordinatorAction::Stale);
+            }
+        };
+        if tries == SETTLE_TRIES_MAX {
+            let seconds = (SETTLE_PAUSE * SETTLE_TRIES_MAX).as_secs();
+            actions.push(CoordinatorAction::GiveUp(format!(
+                "for {seconds} s {checkpoint} could be neither written nor removed, so it is open what a restart \
+                 would go on from: {problem}"
+            )));
+        }
+        let at = Next::At(now + SETTLE_PAUSE);
+        self.phase = Phase::Settling { pending, problem, tries, at };
+    }
+
+    /// Tries again when it is time.
+    fn settle(&mut self, now: Timestamp, actions: &mut Vec<CoordinatorAction<P>>) {
+        if let Phase::Settling { pending, problem, at, .. } = &mut self.phase
+            && let Next::At(due) = *at
+            && due <= now
+        {
+            *at = Next::UnderWay;
+            let (checkpoint, problem) = (pending.checkpoint, problem.clone());
+            actions.push(CoordinatorAction::Settle { checkpoint, problem });
+        }
+    }
+
     fn abort(&mut self, cause: AbortCause, now: Timestamp, actions: &mut Vec<CoordinatorAction<P>>) {
         let pending = match std::mem::replace(&mut self.phase, Phase::Resting) {
-            Phase::Collecting { pending, .. } | Phase::Writing(pending) => pending,
+            Phase::Collecting { pending, .. } | Phase::Writing(pending) | Phase::Settling { pending, .. } => {
+                pending
+            }
             Phase::Resting => return,
         };
         self.rest(&pending, now);

@@ -1,12 +1,13 @@
 //! Where manifests are kept: one file each, written last and atomically, listed, retained, cleaned.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::manifest::Manifest;
 use crate::error::{Error, Result};
 use crate::files::{EntryKind, FileLayer, TEMPORARY_SUFFIX, create_dirs, read_all, write_atomically};
 use crate::id::{CheckpointId, Lineage};
+use crate::sync::lock;
 
 const SUFFIX: &str = ".manifest";
 
@@ -14,18 +15,21 @@ const SUFFIX: &str = ".manifest";
 ///
 /// Nothing here skips a checkpoint or falls back to an older one: sinks may have committed the newest, so going back
 /// would double their output (case 63). What can't be read now is an error (case 13).
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct CheckpointStorage {
     files: Arc<dyn FileLayer>,
     directory: PathBuf,
     lineage: Lineage,
+    /// A checkpoint that is being published, or was not and may still exist.
+    open: Mutex<Option<CheckpointId>>,
 }
 
 impl CheckpointStorage {
-    /// Opens the directory, creating it, and removes what a crash has left half written.
+    /// Opens the directory, creating it, and removes what a crash has left half written. What it lists is durable: a
+    /// process that ended between a rename and its sync leaves a name that the next power loss would take away.
     ///
     /// # Errors
-    /// If the directory can't be created or read.
+    /// If the directory can't be created, read or synced.
     pub fn open(files: Arc<dyn FileLayer>, directory: &Path, lineage: Lineage) -> Result<Self> {
         create_dirs(&*files, directory)?;
         for entry in files.list(directory)? {
@@ -33,30 +37,55 @@ impl CheckpointStorage {
                 files.remove(&directory.join(&entry.name))?;
             }
         }
-        Ok(Self { files, directory: directory.to_path_buf(), lineage })
+        files.sync_dir(directory)?;
+        Ok(Self { files, directory: directory.to_path_buf(), lineage, open: Mutex::new(None) })
     }
 
     /// Makes a checkpoint exist. All that its manifest refers to is durable before.
     ///
     /// # Errors
-    /// If it can't be written durably: then it does not exist (case 12). Only if the disk fails three times in a row
-    /// it may exist after the next crash.
+    /// If it can't be written durably. Unless the disk fails three times in a row it then does not exist (case 12);
+    /// [`settle`](Self::settle) must have come back before anything relies on that.
     pub fn publish(&self, manifest: &Manifest) -> Result<()> {
         let path = self.path_of(manifest.checkpoint);
         self.check_lineage(&path, manifest)?;
         let bytes = manifest.encode()?;
-        let Err(error) = write_atomically(&*self.files, &path, &bytes) else { return Ok(()) };
-        if self.files.file_len(&path)?.is_none() {
+        self.settle()?;
+        *lock(&self.open) = Some(manifest.checkpoint);
+        let Err(error) = write_atomically(&*self.files, &path, &bytes) else {
+            self.close();
+            return Ok(());
+        };
+        if matches!(self.files.file_len(&path), Ok(None)) {
+            self.close();
             return Err(error);
         }
         // Only the directory could not be synced: the name is seen, and a crash may take it away under the output that
         // was committed for it. Written again it is durable; or else it must go.
         if write_atomically(&*self.files, &path, &bytes).is_ok() {
+            self.close();
             return Ok(());
         }
-        self.files.remove(&path)?;
-        self.files.sync_dir(&self.directory)?;
+        // If it can't be removed now it stays open, and who publishes settles it later.
+        drop(self.settle());
         Err(error)
+    }
+
+    /// Decides what a failed publication has left open: once this comes back the checkpoint does not exist, whatever a
+    /// crash does. Until then it may or may not, so nothing may be restored, and none of what it refers to given up.
+    ///
+    /// # Errors
+    /// If the disk still fails: a retry may help.
+    pub fn settle(&self) -> Result<()> {
+        let Some(checkpoint) = *lock(&self.open) else { return Ok(()) };
+        self.files.remove(&self.path_of(checkpoint))?;
+        self.files.sync_dir(&self.directory)?;
+        self.close();
+        Ok(())
+    }
+
+    fn close(&self) {
+        *lock(&self.open) = None;
     }
 
     /// The ids of all checkpoints, rising.

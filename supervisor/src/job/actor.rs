@@ -43,6 +43,8 @@ pub(crate) enum JobMessage {
     CheckpointCompleted { checkpoint: CheckpointId, kind: CheckpointKind },
     /// By the coordinator: too many failed.
     FailOver(String),
+    /// By the coordinator: nothing can go on safely.
+    GiveUp(String),
     /// By a coordinator that has taken over.
     CheckpointsReady,
     /// By an enumerator.
@@ -187,6 +189,10 @@ impl JobActor {
                     region.cast(RegionMessage::Failed { attempt: None, failure, origin });
                     origin = Origin::Collateral;
                 }
+            }
+            JobMessage::GiveUp(cause) => {
+                let failure = Failure::new("checkpoints", 0, cause);
+                self.root.cast(RootMessage::JobEnded(JobEnd::Failed(failure)));
             }
             JobMessage::CheckpointsReady => self.on_checkpoints_ready(state),
             JobMessage::SourceFailed { attempt, failure } => {

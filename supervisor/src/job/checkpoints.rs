@@ -9,7 +9,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidegate_runtime::checkpoint::coordinator::{
     Coordinator, CoordinatorAction, CoordinatorEvent, LastKind, Ticket,
 };
-use tidegate_runtime::checkpoint::manifest::{CheckpointKind, Manifest, SubtaskSnapshot};
+use tidegate_runtime::checkpoint::manifest::{CheckpointKind, SubtaskSnapshot};
 use tidegate_runtime::id::{AttemptId, CheckpointId, RegionId};
 use tidegate_runtime::sync::lock;
 use tidegate_runtime::time::Timestamp;
@@ -26,13 +26,16 @@ use crate::source_state::KnownSplits;
 /// Takes the answer to a request for a checkpoint.
 pub(crate) type CheckpointReply = Box<dyn FnOnce(Result<CheckpointId, String>) + Send>;
 
-type Event = CoordinatorEvent<SubtaskSnapshot>;
+pub(super) type Event = CoordinatorEvent<SubtaskSnapshot>;
 type Action = CoordinatorAction<SubtaskSnapshot>;
 
 /// What the coordinator's actor is told.
 pub(crate) enum CheckpointMessage {
-    /// The manifest thread has done everything that an actor before this one asked for.
-    Ready,
+    /// The manifest thread has done everything that an actor before this one asked for, and what that left open is
+    /// settled; or why not.
+    Ready(Result<(), String>),
+    /// It is time to ask the manifest thread again.
+    AskAgain,
     /// For the core.
     Event(Event),
     /// Somebody wants a checkpoint.
@@ -52,6 +55,8 @@ pub(crate) struct CheckpointState {
     core: Coordinator<SubtaskSnapshot>,
     /// What came before the manifest thread was ready.
     early: Option<Vec<CheckpointMessage>>,
+    /// How often the manifest thread was asked in vain.
+    asked: u32,
     replies: BTreeMap<Ticket, CheckpointReply>,
     next_ticket: u64,
     /// Of the checkpoint under way.
@@ -63,6 +68,10 @@ pub(crate) struct CheckpointState {
 
 /// Tickets from here on are regions' questions.
 const REGION_TICKETS: u64 = 1 << 32;
+/// Between two questions to a manifest thread that is not ready.
+const ASK_PAUSE: Duration = Duration::from_millis(200);
+/// Questions before the job is given up: 10 s.
+const ASKED_MAX: u32 = 50;
 
 impl Actor for CheckpointActor {
     type Msg = CheckpointMessage;
@@ -77,12 +86,11 @@ impl Actor for CheckpointActor {
         let regions: Vec<_> = self.shared.plan.regions.iter().map(|region| region.id).collect();
         let last_used = CheckpointId(self.shared.last_checkpoint.load(Ordering::Acquire));
         let core = Coordinator::new(self.shared.config.checkpoint, &regions, last_used);
-        // Behind everything that was handed to the thread before: then `latest` is what is on disk (case 14).
-        let myself = Post::new(myself, Arc::clone(&self.entry));
-        self.shared.manifest_thread.run(move || myself.cast(CheckpointMessage::Ready));
+        self.ask(Post::new(myself, Arc::clone(&self.entry)));
         Ok(CheckpointState {
             core,
             early: Some(Vec::new()),
+            asked: 0,
             replies: BTreeMap::new(),
             next_ticket: 0,
             triggered: Timestamp::MIN,
@@ -100,9 +108,18 @@ impl Actor for CheckpointActor {
         self.entry.taken();
         let myself = Post::new(myself, Arc::clone(&self.entry));
         match (message, &mut state.early) {
-            (CheckpointMessage::Ready, early) => {
+            (CheckpointMessage::AskAgain, _) => self.ask(myself),
+            (CheckpointMessage::Ready(Err(problem)), _) => {
+                state.asked += 1;
+                if state.asked > ASKED_MAX {
+                    let cause = format!("it is open what the newest checkpoint is: {problem}");
+                    self.shared.tell(JobMessage::GiveUp(cause));
+                }
+                myself.cast_after(ASK_PAUSE, || CheckpointMessage::AskAgain);
+            }
+            (CheckpointMessage::Ready(Ok(())), early) => {
                 let early = early.take().unwrap_or_default();
-                self.settle();
+                self.take_over();
                 for message in early {
                     self.on_message(&myself, message, state);
                 }
@@ -116,7 +133,7 @@ impl Actor for CheckpointActor {
 
 impl CheckpointActor {
     /// What an actor before this one has left under way is aborted; what it has published is told again (case 16).
-    fn settle(&self) {
+    fn take_over(&self) {
         let last_used = CheckpointId(self.shared.last_checkpoint.load(Ordering::Acquire));
         let latest = self.shared.latest();
         let published = latest.as_ref().map(|manifest| manifest.checkpoint);
@@ -143,7 +160,7 @@ impl CheckpointActor {
     ) {
         let now = self.shared.clock.now();
         let event = match message {
-            CheckpointMessage::Ready => return,
+            CheckpointMessage::Ready(_) | CheckpointMessage::AskAgain => return,
             CheckpointMessage::Event(event) => {
                 if matches!(event, Event::Tick) {
                     state.tick_at = None;
@@ -195,6 +212,7 @@ impl CheckpointActor {
                 let cut = Cut { checkpoint, kind, triggered: state.triggered, parts, splits };
                 self.write(myself.clone(), cut.manifest(shared));
             }
+            Action::Settle { checkpoint, problem } => self.settle(myself.clone(), checkpoint, problem),
             Action::Complete { checkpoint, kind, duration, bytes } => {
                 tracing::debug!(checkpoint = checkpoint.0, ?kind, ?duration, bytes, "checkpoint completed");
                 shared.history.end(checkpoint, CheckpointStatus::Completed, duration, bytes);
@@ -219,6 +237,7 @@ impl CheckpointActor {
             Action::FailOver(cause) => {
                 shared.tell(JobMessage::FailOver(cause));
             }
+            Action::GiveUp(cause) => shared.tell(JobMessage::GiveUp(cause)),
             Action::Stale => shared.counters.stale_messages.add(1),
         }
     }
@@ -238,29 +257,6 @@ impl CheckpointActor {
         shared.history.begin(checkpoint, kind, state.triggered.millis());
         let attempts = attempts.into_iter().map(|(_, attempt)| attempt).collect();
         shared.link.command(WorkerCommand::Trigger { checkpoint, attempts });
-    }
-
-    /// On the manifest thread: durable writes block.
-    fn write(&self, myself: Post<CheckpointMessage>, manifest: Manifest) {
-        let shared = Arc::clone(&self.shared);
-        let checkpoint = manifest.checkpoint;
-        let back = myself.clone();
-        let taken = self.shared.manifest_thread.run(move || {
-            let bytes = manifest.written_bytes;
-            let result = match shared.manifests.publish(&manifest) {
-                Ok(()) => {
-                    *lock(&shared.latest) = Some(Arc::new(manifest));
-                    Ok(bytes)
-                }
-                Err(error) => Err(error.to_string()),
-            };
-            let event = Event::Written { checkpoint, result };
-            myself.cast(CheckpointMessage::Event(event));
-        });
-        if !taken {
-            let result = Err("the manifest thread is gone".to_owned());
-            back.cast(CheckpointMessage::Event(Event::Written { checkpoint, result }));
-        }
     }
 }
 

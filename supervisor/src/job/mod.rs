@@ -8,6 +8,7 @@ mod enumerator;
 mod lifecycle;
 mod manifests;
 mod outcome;
+mod publishing;
 mod region;
 mod shared;
 mod splits;

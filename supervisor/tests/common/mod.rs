@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses its part")]
 
+pub mod disk;
 pub mod keyed;
 
 use std::collections::BTreeMap;

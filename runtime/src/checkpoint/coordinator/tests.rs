@@ -45,11 +45,13 @@ fn names(actions: &[Action]) -> Vec<String> {
         Action::Trigger { checkpoint, kind, .. } => format!("trigger {} {kind:?}", checkpoint.0),
         Action::Abort { checkpoint, cause, .. } => format!("abort {}: {cause}", checkpoint.0),
         Action::Write { checkpoint, parts, .. } => format!("write {} of {}", checkpoint.0, parts.len()),
+        Action::Settle { checkpoint, problem } => format!("settle {}: {problem}", checkpoint.0),
         Action::Complete { checkpoint, .. } => format!("complete {}", checkpoint.0),
         Action::Granted(ticket, checkpoint) => format!("granted {} {}", ticket.0, checkpoint.0),
         Action::Refused(ticket, _) => format!("refused {}", ticket.0),
         Action::Restore(ticket) => format!("restore {}", ticket.0),
         Action::FailOver(_) => "fail over".to_owned(),
+        Action::GiveUp(_) => "give up".to_owned(),
         Action::Stale => "stale".to_owned(),
     };
     actions.iter().map(name).collect()
@@ -181,6 +183,45 @@ fn a_manifest_that_can_not_be_written_aborts_and_answers_who_waits() {
     assert_eq!(run.on(failed), expected);
 }
 
+fn unsettled(checkpoint: u64) -> Event {
+    Event::Unsettled { checkpoint: CheckpointId(checkpoint), problem: "a bad disk".to_owned() }
+}
+
+/// Case 12: nothing restores from the one before while a crash could bring this one back.
+#[test]
+fn a_checkpoint_whose_outcome_is_open_is_settled_before_anything_goes_on() {
+    let mut run = Run::new();
+    assert_eq!(run.on(Event::Manual(Ticket(1))), ["trigger 8 Periodic"]);
+    run.ack_all(8);
+    assert_eq!(run.on(unsettled(8)), [""; 0]);
+    assert_eq!(run.on(Event::RegionDown(RegionId(0))), [""; 0]);
+    assert_eq!(run.on(Event::RestorePoint(Ticket(70))), [""; 0]);
+    assert_eq!(run.core.next_wake(), Some(Timestamp(200)));
+    assert_eq!(run.after(200), ["settle 8: a bad disk"]);
+    assert_eq!(run.core.next_wake(), None);
+    assert_eq!(run.after(1_000), [""; 0], "one try at a time");
+    assert_eq!(run.on(unsettled(8)), [""; 0]);
+    assert_eq!(run.after(200), ["settle 8: a bad disk"]);
+    let settled = Event::Written { checkpoint: CheckpointId(8), result: Err("a bad disk".into()) };
+    let expected = ["abort 8: its manifest could not be written: a bad disk", "refused 1", "restore 70"];
+    assert_eq!(run.on(settled), expected);
+    assert_eq!(run.on(unsettled(8)), ["stale"]);
+}
+
+#[test]
+fn a_disk_that_never_settles_a_checkpoint_ends_the_job() {
+    let mut run = Run::new();
+    run.after(100);
+    run.ack_all(8);
+    assert_eq!(run.on(unsettled(8)), [""; 0]);
+    for _ in 1..SETTLE_TRIES_MAX {
+        assert_eq!(run.after(200), ["settle 8: a bad disk"]);
+        assert_eq!(run.on(unsettled(8)), [""; 0]);
+    }
+    assert_eq!(run.after(200), ["settle 8: a bad disk"]);
+    assert_eq!(run.on(unsettled(8)), ["give up"]);
+}
+
 #[test]
 fn a_request_waits_for_the_checkpoint_under_way_and_gets_one_of_its_own() {
     let mut run = Run::new();
@@ -216,6 +257,7 @@ enum Step {
     Ack { region: u32, index: u32, lag_attempt: u64, lag_checkpoint: u64 },
     Decline { region: u32 },
     Written { is_ok: bool, lag: u64 },
+    Unsettled,
     Manual,
     Restore,
     Last,
@@ -233,6 +275,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         }),
         1 => (0_u32..2).prop_map(|region| Step::Decline { region }),
         5 => (prop::bool::weighted(0.8), lag()).prop_map(|(is_ok, lag)| Step::Written { is_ok, lag }),
+        1 => prop_oneof![Just(Step::Unsettled)],
         1 => prop_oneof![Just(Step::Manual)],
         1 => prop_oneof![Just(Step::Restore)],
         1 => prop::bool::weighted(0.1).prop_map(|last| if last { Step::Last } else { Step::Wait(1) }),
@@ -296,6 +339,7 @@ impl Model {
                 let result = if is_ok { Ok(1) } else { Err("no".to_owned()) };
                 Event::Written { checkpoint, result }
             }
+            Step::Unsettled => unsettled(self.writing?),
             Step::Manual | Step::Restore => {
                 self.tickets += 1;
                 self.open_tickets.insert(self.tickets);
@@ -346,7 +390,8 @@ impl Model {
             Action::Refused(ticket, _) => {
                 prop_assert!(self.open_tickets.remove(&ticket.0), "one answer each");
             }
-            Action::FailOver(_) | Action::Stale => {}
+            Action::Settle { checkpoint, .. } => prop_assert_eq!(self.writing, Some(checkpoint.0)),
+            Action::FailOver(_) | Action::GiveUp(_) | Action::Stale => {}
         }
         Ok(())
     }

@@ -139,3 +139,60 @@ fn a_checkpoint_is_published_or_not_whatever_a_crash_leaves_case_12() -> Result<
     assert!(outcomes[0] > 100 && outcomes[1] > 5, "{outcomes:?}");
     Ok(())
 }
+
+/// Whatever fails three times or more often: once it is settled that a checkpoint was not published, no crash brings it
+/// back, and one that was published stays.
+#[test]
+fn a_checkpoint_that_was_left_open_is_gone_once_it_is_settled_case_12() -> Result<()> {
+    let mut left_open = 0;
+    for failing in 1..20 {
+        for first in 0..6 {
+            for seed in 0..12 {
+                let files = FaultyFiles::new();
+                let storage = open(&files)?;
+                storage.publish(&sample(1))?;
+                let now = files.operations();
+                files.fail(now + first..now + first + failing, Fault::Io);
+                let is_published = storage.publish(&sample(2)).is_ok();
+                let mut tries = 0;
+                while storage.settle().is_err() {
+                    tries += 1;
+                    assert!(tries < 20, "the disk works again after {failing} operations");
+                }
+                left_open += u32::from(tries > 0);
+                files.heal();
+                files.crash(seed);
+                let expected = if is_published { ids(&[1, 2]) } else { ids(&[1]) };
+                assert_eq!(open(&files)?.list()?, expected, "{failing} from {first} on, seed {seed}");
+            }
+        }
+    }
+    assert!(left_open > 100, "{left_open}");
+    Ok(())
+}
+
+/// Cases 59 and 66: a process ends between the rename and the sync of the directory. What the next one sees and goes on
+/// from can't be taken away by a power loss after that.
+#[test]
+fn a_checkpoint_that_was_seen_by_a_start_is_there_after_the_power_is_lost() -> Result<()> {
+    let files = FaultyFiles::new();
+    let whole = open(&files)?;
+    let before = files.operations();
+    whole.publish(&sample(1))?;
+    let publishing = files.operations() - before;
+    for at in 0..publishing {
+        for seed in 0..12 {
+            let files = FaultyFiles::new();
+            let storage = open(&files)?;
+            // The process ends, the machine does not: the cache stays.
+            let now = files.operations();
+            files.fail(now + at..u64::MAX, Fault::Io);
+            assert!(storage.publish(&sample(1)).is_err());
+            files.heal();
+            let seen = open(&files)?.list()?;
+            files.crash(seed);
+            assert_eq!(open(&files)?.list()?, seen, "ended at {at}, seed {seed}");
+        }
+    }
+    Ok(())
+}
