@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::AttemptId;
 use crate::time::Timestamp;
 
 /// What a subtask is doing, or why it is parked.
@@ -62,13 +63,18 @@ impl Figure {
         self.0.store(n, Ordering::Relaxed);
     }
 
+    fn carried(&self) -> Self {
+        Self(AtomicU64::new(self.get()))
+    }
+
     /// Reads.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// The live figures of one subtask; they live across its attempts.
+/// The live figures of one attempt of a subtask. The next attempt begins with what they came to, in a cell of its own: a
+/// step that hung, was given up and comes back writes to the cell of nobody.
 #[derive(Debug)]
 pub struct SubtaskStatus {
     activity: AtomicU8,
@@ -146,6 +152,36 @@ impl Default for SubtaskStatus {
 }
 
 impl SubtaskStatus {
+    /// The cell of the attempt after this one: it restores, and counts on.
+    #[must_use]
+    pub fn next_attempt(&self, attempt: AttemptId) -> Self {
+        let next = Self {
+            activity: AtomicU8::new(0),
+            watermark: AtomicI64::new(self.watermark.load(Ordering::Relaxed)),
+            emitted_watermark: AtomicI64::new(self.emitted_watermark.load(Ordering::Relaxed)),
+            event_time: AtomicI64::new(self.event_time.load(Ordering::Relaxed)),
+            records_in: self.records_in.carried(),
+            records_out: self.records_out.carried(),
+            batches_in: self.batches_in.carried(),
+            steps: self.steps.carried(),
+            busy_ns: self.busy_ns.carried(),
+            overshoots: self.overshoots.carried(),
+            late_records: self.late_records.carried(),
+            skipped_records: self.skipped_records.carried(),
+            disordered_records: self.disordered_records.carried(),
+            replayed_records: self.replayed_records.carried(),
+            resumed_records: self.resumed_records.carried(),
+            state_entries: self.state_entries.carried(),
+            state_bytes: self.state_bytes.carried(),
+            last_checkpoint: self.last_checkpoint.carried(),
+            restarts: self.restarts.carried(),
+            mailbox_depth: self.mailbox_depth.carried(),
+            ..Self::default()
+        };
+        next.attempt.set(attempt.0);
+        next
+    }
+
     /// What it is doing.
     pub fn activity(&self) -> Activity {
         let index = usize::from(self.activity.load(Ordering::Relaxed));

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use dashmap::DashMap;
 use ractor::ActorCell;
 use tidegate_runtime::exchange::Gate;
+use tidegate_runtime::id::AttemptId;
 use tidegate_runtime::metrics::{Activity, SubtaskStatus};
 use tidegate_runtime::sync::lock;
 
@@ -35,7 +36,8 @@ pub(crate) struct Entry {
 
 /// What only subtasks have.
 pub(crate) struct SubtaskEntry {
-    pub(crate) status: Arc<SubtaskStatus>,
+    /// Of the current attempt.
+    status: Mutex<Arc<SubtaskStatus>>,
     /// The current attempt's gate, with the paths of the producers of its lanes.
     pub(crate) gate: Mutex<Option<(Arc<Gate>, Arc<[String]>)>>,
     pub(crate) rates: Mutex<Rates>,
@@ -54,7 +56,7 @@ impl Directory {
     pub(crate) fn entry(&self, path: &str, kind: ActorKind, parent: &str) -> Arc<Entry> {
         let make = || {
             let subtask = (kind == ActorKind::Subtask).then(|| SubtaskEntry {
-                status: Arc::new(SubtaskStatus::default()),
+                status: Mutex::default(),
                 gate: Mutex::new(None),
                 rates: Mutex::new(Rates::default()),
             });
@@ -86,6 +88,20 @@ impl Directory {
     }
 }
 
+impl SubtaskEntry {
+    /// The figures of the current attempt.
+    pub(crate) fn status(&self) -> Arc<SubtaskStatus> {
+        Arc::clone(&lock(&self.status))
+    }
+
+    /// An attempt begins: its figures.
+    pub(crate) fn begin(&self, attempt: AttemptId) -> Arc<SubtaskStatus> {
+        let mut status = lock(&self.status);
+        *status = Arc::new(status.next_attempt(attempt));
+        Arc::clone(&status)
+    }
+}
+
 impl Entry {
     /// A new actor stands behind the path.
     pub(crate) fn bind(&self, cell: ActorCell) {
@@ -104,9 +120,9 @@ impl Entry {
     pub(crate) fn end(&self) {
         self.set_state(ActorState::Stopped);
         if let Some(subtask) = &self.subtask
-            && subtask.status.activity() != Activity::Failed
+            && subtask.status().activity() != Activity::Failed
         {
-            subtask.status.set_activity(Activity::Stopped);
+            subtask.status().set_activity(Activity::Stopped);
         }
     }
 

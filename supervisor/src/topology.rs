@@ -221,7 +221,7 @@ impl Directory {
     pub(crate) fn actors(&self) -> Vec<ActorInfo> {
         let entries = self.all();
         let subtasks = entries.iter().filter_map(|entry| entry.subtask.as_ref());
-        let newest = subtasks.map(|subtask| subtask.status.event_time()).max().unwrap_or(Timestamp::MIN);
+        let newest = subtasks.map(|subtask| subtask.status().event_time()).max().unwrap_or(Timestamp::MIN);
         entries.iter().map(|entry| actor_info(entry, newest)).collect()
     }
 
@@ -229,7 +229,7 @@ impl Directory {
     pub(crate) fn sample_rates(&self, seconds: f64) {
         for entry in self.all() {
             if let Some(subtask) = &entry.subtask {
-                let status = &subtask.status;
+                let status = subtask.status();
                 // Without what an earlier process read.
                 let read = status.records_in.get().saturating_sub(status.resumed_records.get());
                 let now = (read, status.records_out.get());
@@ -259,7 +259,7 @@ fn actor_info(entry: &Entry, newest: Timestamp) -> ActorInfo {
 }
 
 fn subtask_info(subtask: &SubtaskEntry, newest: Timestamp) -> SubtaskInfo {
-    let status = &subtask.status;
+    let status = subtask.status();
     let rates = *lock(&subtask.rates);
     let watermark = match status.watermark() {
         Timestamp::MIN => status.emitted_watermark(),

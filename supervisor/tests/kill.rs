@@ -200,6 +200,35 @@ fn a_hung_step_that_comes_back_takes_no_wake_up_from_the_attempt_after_it() -> R
     Ok(())
 }
 
+/// The first step comes back while the same step of the next attempt hangs: it must not look as if that one had ended.
+#[test]
+fn a_hung_step_that_comes_back_does_not_hide_a_step_that_hangs_after_it() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let controls = Controls::open();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (never, nothing) = std::sync::mpsc::channel::<()>();
+    let doors = std::sync::Mutex::new(vec![nothing, released]);
+    let passed = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&passed);
+    controls.each_record(move |record| {
+        let door = (record == 900).then(|| doors.lock().expect("no panic while held").pop()).flatten();
+        if let Some(door) = door {
+            count.fetch_add(1, Ordering::AcqRel);
+            let _ = door.recv();
+            count.fetch_add(10, Ordering::AcqRel);
+        }
+    });
+    let job = launch(&pipeline(&controls, 1, EACH), config(&dir).parallelism(1).step_timeout(millis(300)))?;
+    until(&job, "the second attempt hangs too", |_| passed.load(Ordering::Acquire) == 2);
+    release.send(()).expect("the first step waits for it");
+    until(&job, "the first step is back", |_| passed.load(Ordering::Acquire) >= 10);
+    until(&job, "both are given up", |job| job.totals().abandoned_runtimes == 2);
+    assert_eq!(job.wait()?.state, JobState::Finished);
+    assert_eq!(controls.output(), numbers(EACH));
+    drop(never);
+    Ok(())
+}
+
 /// Commands to a worker's actor that dies are lost with it: the one after it is told again.
 #[test]
 fn a_worker_killed_while_its_regions_restart_comes_back() -> Result<()> {

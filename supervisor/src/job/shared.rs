@@ -108,7 +108,8 @@ impl JobShared {
         for vertex in &self.plan.vertices {
             for index in 0..vertex.parallelism {
                 let entry = self.directory.find(&format!("{}/{index}", vertex.name));
-                let Some(status) = entry.as_ref().and_then(|entry| entry.subtask.as_ref()).map(|s| &s.status)
+                let Some(status) =
+                    entry.as_ref().and_then(|entry| entry.subtask.as_ref()).map(|s| s.status())
                 else {
                     continue;
                 };

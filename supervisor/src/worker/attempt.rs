@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tidegate_runtime::error::Failure;
 use tidegate_runtime::exchange::Gate;
 use tidegate_runtime::id::{AttemptId, RegionId, SubtaskId};
+use tidegate_runtime::metrics::SubtaskStatus;
 use tidegate_runtime::sync::lock;
 
 use super::actor::WorkerMessage;
@@ -42,6 +43,8 @@ pub(crate) struct SubtaskCell {
     /// The operator's name.
     pub(crate) operator: String,
     pub(crate) entry: Arc<Entry>,
+    /// Its figures: those of this attempt and of no other.
+    pub(crate) status: Arc<SubtaskStatus>,
     pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) post: OnceLock<Post<SubtaskMessage>>,
 }

@@ -10,7 +10,7 @@ use tidegate_runtime::exchange::Wakeup;
 use tidegate_runtime::graph::{DeployContext, DeployedSubtask, NodeKind, SubtaskHooks, Vertex, deploy};
 use tidegate_runtime::id::SubtaskId;
 use tidegate_runtime::key::KeyHash;
-use tidegate_runtime::metrics::{Activity, SubtaskStatus};
+use tidegate_runtime::metrics::SubtaskStatus;
 use tidegate_runtime::state::{StateLease, StateRegistry};
 use tidegate_runtime::sync::lock;
 use tidegate_runtime::task::{Reporter, Restore};
@@ -68,11 +68,12 @@ pub(crate) fn build(
             subtask,
             operator: vertex.name.clone(),
             entry: Arc::clone(&entry),
+            status: figures.status(),
             gate,
             post: OnceLock::new(),
         });
         let restore = hooks.restore(deployment, subtask)?;
-        let status = Arc::clone(&figures.status);
+        let status = Arc::clone(&cell.status);
         let wakeup = hooks.wakeup(subtask);
         let body = Body { task, restore, mode: deployment.mode, opened: Opened::NotYet, wakeup, status };
         let guard = attempt.alive.guard(Part::Subtask);
@@ -186,11 +187,7 @@ impl SubtaskHooks for Hooks<'_> {
     fn status(&self, subtask: SubtaskId) -> Arc<SubtaskStatus> {
         let entry = self.entry(subtask);
         let figures = entry.subtask.as_ref().expect("I81: the entry of a subtask has figures");
-        let status = Arc::clone(&figures.status);
-        status.attempt.set(self.attempt.id.0);
-        status.step_began_ns.set(0);
-        status.set_activity(Activity::Restoring);
-        status
+        figures.begin(self.attempt.id)
     }
 
     fn states(&self, vertex: &Vertex, subtask: SubtaskId) -> Result<(StateRegistry, Arc<dyn StateLease>)> {

@@ -22,8 +22,7 @@ pub(crate) async fn watch(worker: Arc<WorkerShared>) {
                 continue;
             }
             for cell in attempt.subtasks() {
-                let Some(figures) = &cell.entry.subtask else { continue };
-                let began = figures.status.step_began_ns.get();
+                let began = cell.status.step_began_ns.get();
                 let took = now.saturating_sub(Duration::from_nanos(began.saturating_sub(1)));
                 if began > 0 && took > worker.step_timeout {
                     let cause = format!(
