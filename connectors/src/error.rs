@@ -90,6 +90,13 @@ fn in_column(column: Option<&str>) -> String {
     column.map(|column| format!("column {column}: ")).unwrap_or_default()
 }
 
+impl Error {
+    /// Whether a file is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Read { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
 impl From<Error> for tidegate_runtime::Error {
     fn from(error: Error) -> Self {
         match error {

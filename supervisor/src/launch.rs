@@ -123,7 +123,7 @@ impl Launch {
             last_attempt: AtomicU64::new((self.opened.starts - 1) * ATTEMPTS_PER_START),
             last_checkpoint: AtomicU64::new(last_used),
             latest: Mutex::new(latest),
-            splits: Mutex::new(BTreeMap::new()),
+            sources: Mutex::new(BTreeMap::new()),
             stop: Mutex::new(None),
             signal: Mutex::new(None),
             state: Mutex::new(JobState::Created),

@@ -53,8 +53,16 @@ pub struct SourceTask {
     phase: Phase,
     /// Triggered and not yet taken, in order.
     triggers: VecDeque<CheckpointId>,
-    /// The reader's splits at checkpoints that are neither published nor aborted.
-    unconfirmed: VecDeque<(CheckpointId, Vec<Vec<u8>>)>,
+    /// Checkpoints that are neither published nor aborted.
+    unconfirmed: VecDeque<Unconfirmed>,
+}
+
+struct Unconfirmed {
+    checkpoint: CheckpointId,
+    /// The reader's splits.
+    splits: Vec<Vec<u8>>,
+    /// How many of the finished splits it holds: the first ones.
+    finished: usize,
 }
 
 /// Whether another split is on its way.
@@ -129,7 +137,7 @@ impl SourceTask {
             TaskCommand::Trigger(checkpoint) => self.triggers.push_back(checkpoint),
             TaskCommand::Abort(checkpoint) => {
                 self.triggers.retain(|trigger| *trigger != checkpoint);
-                self.unconfirmed.retain(|(taken, _)| *taken != checkpoint);
+                self.unconfirmed.retain(|taken| taken.checkpoint != checkpoint);
             }
             TaskCommand::Completed(checkpoint) => self.confirm(checkpoint)?,
             TaskCommand::Pause if self.phase == Phase::Reading => self.phase = Phase::Paused,
@@ -139,13 +147,16 @@ impl SourceTask {
         Ok(())
     }
 
-    /// Tells the reader that a checkpoint is published.
+    /// Tells the reader that a checkpoint is published. What had finished by then is the enumerator's to remember.
     fn confirm(&mut self, checkpoint: CheckpointId) -> Result<()> {
-        let confirmed = self.unconfirmed.iter().position(|(taken, _)| *taken == checkpoint);
+        let confirmed = self.unconfirmed.iter().position(|taken| taken.checkpoint == checkpoint);
         if let (Some(at), Some(reader)) = (confirmed, &mut self.reader) {
-            reader.on_checkpoint_completed(&self.unconfirmed[at].1)?;
+            reader.on_checkpoint_completed(&self.unconfirmed[at].splits)?;
+            let finished = self.unconfirmed[at].finished;
+            self.finished_splits.drain(..finished);
+            self.unconfirmed.iter_mut().skip(at + 1).for_each(|later| later.finished -= finished);
         }
-        self.unconfirmed.retain(|(taken, _)| *taken > checkpoint);
+        self.unconfirmed.retain(|taken| taken.checkpoint > checkpoint);
         Ok(())
     }
 
@@ -266,7 +277,8 @@ impl SourceTask {
         }
         self.triggers.pop_front();
         let splits = self.snapshot_splits()?;
-        self.unconfirmed.push_back((checkpoint, splits.clone()));
+        let finished = self.finished_splits.len();
+        self.unconfirmed.push_back(Unconfirmed { checkpoint, splits: splits.clone(), finished });
         let source = SourceSnapshot { splits, finished: self.finished_splits.clone(), records: self.records };
         let state = FrozenTask {
             operator_state: Vec::new(),

@@ -21,7 +21,7 @@ use crate::directory::Entry;
 use crate::message::WorkerCommand;
 use crate::post::Post;
 use crate::report::CheckpointStatus;
-use crate::source_state::KnownSplits;
+use crate::source_state::SourceMemory;
 
 /// Takes the answer to a request for a checkpoint.
 pub(crate) type CheckpointReply = Box<dyn FnOnce(Result<CheckpointId, String>) + Send>;
@@ -61,7 +61,7 @@ pub(crate) struct CheckpointState {
     next_ticket: u64,
     /// Of the checkpoint under way.
     triggered: Timestamp,
-    splits: BTreeMap<String, KnownSplits>,
+    sources: BTreeMap<String, SourceMemory>,
     /// When a tick is on its way.
     tick_at: Option<Timestamp>,
 }
@@ -94,7 +94,7 @@ impl Actor for CheckpointActor {
             replies: BTreeMap::new(),
             next_ticket: 0,
             triggered: Timestamp::MIN,
-            splits: BTreeMap::new(),
+            sources: BTreeMap::new(),
             tick_at: None,
         })
     }
@@ -145,6 +145,7 @@ impl CheckpointActor {
         if let Some(manifest) = latest.filter(|manifest| Some(manifest.checkpoint) > self.shared.started_from)
         {
             self.shared.history.end_open(manifest.checkpoint, CheckpointStatus::Completed);
+            self.shared.remember_finished();
             self.shared.link.command(WorkerCommand::Completed(manifest.checkpoint));
             let (checkpoint, kind) = (manifest.checkpoint, manifest.kind);
             self.shared.tell(JobMessage::CheckpointCompleted { checkpoint, kind });
@@ -208,8 +209,8 @@ impl CheckpointActor {
                 shared.link.command(WorkerCommand::Abort(checkpoint));
             }
             Action::Write { checkpoint, kind, parts } => {
-                let splits = std::mem::take(&mut state.splits);
-                let cut = Cut { checkpoint, kind, triggered: state.triggered, parts, splits };
+                let sources = std::mem::take(&mut state.sources);
+                let cut = Cut { checkpoint, kind, triggered: state.triggered, parts, sources };
                 self.write(myself.clone(), cut.manifest(shared));
             }
             Action::Settle { checkpoint, problem } => self.settle(myself.clone(), checkpoint, problem),
@@ -217,6 +218,7 @@ impl CheckpointActor {
                 tracing::debug!(checkpoint = checkpoint.0, ?kind, ?duration, bytes, "checkpoint completed");
                 shared.history.end(checkpoint, CheckpointStatus::Completed, duration, bytes);
                 shared.counters.checkpoints_completed.add(1);
+                shared.remember_finished();
                 shared.link.command(WorkerCommand::Completed(checkpoint));
                 shared.tell(JobMessage::CheckpointCompleted { checkpoint, kind });
             }
@@ -252,7 +254,7 @@ impl CheckpointActor {
         let shared = &self.shared;
         state.triggered = shared.clock.now();
         // Before any barrier: what a reader takes after this is known here or is in the reader's own part.
-        state.splits = lock(&shared.splits).clone();
+        state.sources = lock(&shared.sources).clone();
         shared.last_checkpoint.store(checkpoint.0, Ordering::Release);
         shared.history.begin(checkpoint, kind, state.triggered.millis());
         let attempts = attempts.into_iter().map(|(_, attempt)| attempt).collect();

@@ -10,7 +10,7 @@ use tidegate_runtime::id::{AttemptId, CheckpointId, SubtaskId};
 use tidegate_runtime::time::Timestamp;
 
 use super::shared::JobShared;
-use crate::source_state::{KnownSplits, encode_known};
+use crate::source_state::{SourceMemory, encode_memory};
 
 /// A consistent cut of the job: every part is in.
 pub(crate) struct Cut {
@@ -18,8 +18,8 @@ pub(crate) struct Cut {
     pub(crate) kind: CheckpointKind,
     pub(crate) triggered: Timestamp,
     pub(crate) parts: BTreeMap<SubtaskId, SubtaskSnapshot>,
-    /// What the enumerators knew at the trigger, by source name.
-    pub(crate) splits: BTreeMap<String, KnownSplits>,
+    /// What the enumerators remembered at the trigger, by source name.
+    pub(crate) sources: BTreeMap<String, SourceMemory>,
 }
 
 impl Cut {
@@ -31,7 +31,7 @@ impl Cut {
             let name = job.plan.vertex(subtask.operator).name.clone();
             operators.entry(name).or_default().subtasks.push(part);
         }
-        let enumerators = self.splits.into_iter().map(|(name, splits)| (name, encode_known(splits)));
+        let enumerators = self.sources.into_iter().map(|(name, memory)| (name, encode_memory(memory)));
         let mut manifest = Manifest {
             checkpoint: self.checkpoint,
             lineage: job.lineage,

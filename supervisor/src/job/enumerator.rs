@@ -18,7 +18,7 @@ use crate::directory::Entry;
 use crate::message::WorkerCommand;
 use crate::panics::catching;
 use crate::post::Post;
-use crate::source_state::{KnownSplits, decode_known, decode_source};
+use crate::source_state::{KnownSplits, SourceMemory, decode_memory, decode_source};
 
 /// What an enumerator is told.
 pub(crate) enum EnumeratorMessage {
@@ -32,12 +32,20 @@ pub(crate) enum EnumeratorMessage {
     Request { attempt: AttemptId, subtask: SubtaskId },
 }
 
-/// What discovery and the restored checkpoint say.
+/// What discovery and a checkpoint say.
 pub(crate) struct Found {
-    /// At the first look of an attempt: what readers hold, and what the checkpoint kept.
-    restored: Option<(BTreeSet<String>, KnownSplits)>,
+    look: Look,
+    /// What readers held or had finished at the checkpoint: the restored one, or the latest.
+    held: BTreeSet<String>,
     splits: KnownSplits,
     again_after: Option<std::time::Duration>,
+}
+
+/// Which look of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    First,
+    Later,
 }
 
 /// The actor.
@@ -81,11 +89,11 @@ impl Actor for EnumeratorActor {
             EnumeratorMessage::Reset { attempt, from } => {
                 *state = EnumeratorState { attempt: Some(attempt), ..EnumeratorState::default() };
                 self.entry.attempt.store(attempt.0, std::sync::atomic::Ordering::Relaxed);
-                self.keep_restored(from.as_deref());
-                self.discover(myself, attempt, Some(from));
+                self.restore_memory(from.as_deref());
+                self.discover(myself, attempt, (Look::First, from));
             }
             EnumeratorMessage::Again(attempt) if state.attempt == Some(attempt) => {
-                self.discover(myself, attempt, None);
+                self.discover(myself, attempt, (Look::Later, self.shared.latest()));
             }
             EnumeratorMessage::Found { attempt, found } if state.attempt == Some(attempt) => match found {
                 Ok(found) => self.on_found(&myself, attempt, found, state),
@@ -97,7 +105,7 @@ impl Actor for EnumeratorActor {
                 match &mut state.splits {
                     Some(splits) => {
                         let actions = splits.on_request(subtask);
-                        self.perform(attempt, actions, splits);
+                        self.perform(attempt, actions);
                     }
                     None => state.early.push(subtask),
                 }
@@ -117,28 +125,28 @@ impl EnumeratorActor {
     }
 
     /// Until discovery is back, a checkpoint keeps what the restored one kept.
-    fn keep_restored(&self, from: Option<&Manifest>) {
+    fn restore_memory(&self, from: Option<&Manifest>) {
         let kept = from.and_then(|manifest| manifest.enumerators.get(self.name()));
-        let known = kept.and_then(|bytes| decode_known(bytes).ok()).unwrap_or_default();
-        lock(&self.shared.splits).insert(self.name().to_owned(), known);
+        // Bytes that don't decode are an error of the first look.
+        let memory = kept.and_then(|bytes| decode_memory(bytes).ok()).unwrap_or_default();
+        lock(&self.shared.sources).insert(self.name().to_owned(), memory);
     }
 
-    /// Asks the source on a thread that may block: `from` is the restored checkpoint at the first look of an attempt.
+    /// Asks the source on a thread that may block, and sees what readers hold by a checkpoint.
     fn discover(
         &self,
         myself: Post<EnumeratorMessage>,
         attempt: AttemptId,
-        from: Option<Option<Arc<Manifest>>>,
+        (look, checkpoint): (Look, Option<Arc<Manifest>>),
     ) {
         let vertex = self.shared.plan.vertex(self.operator);
         let NodeKind::Source(source) = &vertex.root.kind else { return };
         let (source, name, parallelism) = (Arc::clone(source), vertex.name.clone(), vertex.parallelism);
         drop(tokio::runtime::Handle::current().spawn_blocking(move || {
             let outcome = catching(|| {
-                let restored =
-                    from.map(|from| restored(source.as_ref(), &name, from.as_deref())).transpose()?;
+                let held = held(source.as_ref(), &name, checkpoint.as_deref())?;
                 let found = source.discover(parallelism)?;
-                Ok(Found { restored, splits: found.splits, again_after: found.again_after })
+                Ok(Found { look, held, splits: found.splits, again_after: found.again_after })
             });
             let found = match outcome {
                 Ok(Ok(found)) => Ok(found),
@@ -162,24 +170,40 @@ impl EnumeratorActor {
         found: Found,
         state: &mut EnumeratorState,
     ) {
-        if let Some((seen, known)) = found.restored {
-            state.splits = Some(Splits::new(seen, known));
-        }
-        let Some(splits) = &mut state.splits else { return };
+        let early = std::mem::take(&mut state.early);
+        let splits = self.take_note(&found, state);
         let discovery = if found.again_after.is_some() { Discovery::MoreLater } else { Discovery::Complete };
         let mut actions = splits.on_discovered(found.splits, discovery);
-        for subtask in std::mem::take(&mut state.early) {
+        for subtask in early {
             actions.extend(splits.on_request(subtask));
         }
-        self.perform(attempt, actions, splits);
+        // Before a reader can have any of them: a checkpoint in between must not lose one. To assign changes nothing of it.
+        lock(&self.shared.sources).entry(self.name().to_owned()).or_default().known = splits.known();
+        self.perform(attempt, actions);
         if let Some(after) = found.again_after {
             myself.cast_after(after, move || EnumeratorMessage::Again(attempt));
         }
     }
 
-    fn perform(&self, attempt: AttemptId, actions: Vec<SplitAction>, splits: &Splits) {
-        // Before a reader can have any of them: a checkpoint in between must not lose one.
-        lock(&self.shared.splits).insert(self.name().to_owned(), splits.known());
+    /// What is with readers or finished, and what may be forgotten of it.
+    fn take_note<'a>(&self, found: &Found, state: &'a mut EnumeratorState) -> &'a mut Splits {
+        let mut sources = lock(&self.shared.sources);
+        let memory = sources.entry(self.name().to_owned()).or_default();
+        let restore = |memory: &SourceMemory| {
+            let seen = found.held.iter().chain(memory.finished()).cloned().collect();
+            Splits::new(seen, memory.known.clone())
+        };
+        if found.look == Look::First {
+            state.splits = Some(restore(memory));
+        }
+        let splits = state.splits.get_or_insert_with(|| restore(memory));
+        splits.confirm(|id| found.held.contains(id) || memory.has_finished(id));
+        let listed = found.splits.iter().map(|(id, _)| id.as_str()).collect();
+        splits.forget(&memory.forget_unlisted(&listed));
+        splits
+    }
+
+    fn perform(&self, attempt: AttemptId, actions: Vec<SplitAction>) {
         for action in actions {
             self.shared.link.command(match action {
                 SplitAction::Assign(subtask, split) => WorkerCommand::AssignSplit { attempt, subtask, split },
@@ -192,23 +216,21 @@ impl EnumeratorActor {
     }
 }
 
-/// Ids that readers hold or have finished, and what the enumerator knew.
-fn restored(
-    source: &dyn ErasedSource,
-    name: &str,
-    from: Option<&Manifest>,
-) -> Result<(BTreeSet<String>, KnownSplits)> {
-    let Some(manifest) = from else { return Ok((BTreeSet::new(), Vec::new())) };
-    let mut seen = BTreeSet::new();
+/// Ids that readers hold or have finished, by a checkpoint.
+fn held(source: &dyn ErasedSource, name: &str, checkpoint: Option<&Manifest>) -> Result<BTreeSet<String>> {
+    let mut held = BTreeSet::new();
+    let Some(manifest) = checkpoint else { return Ok(held) };
+    if let Some(bytes) = manifest.enumerators.get(name) {
+        decode_memory(bytes)?;
+    }
     let subtasks = manifest.operators.get(name).map_or(&[][..], |operator| &operator.subtasks);
     for part in subtasks {
         if let Some(snapshot) = decode_source(&part.splits, &part.finished_splits)? {
             for split in &snapshot.splits {
-                seen.insert(source.split_id(split)?);
+                held.insert(source.split_id(split)?);
             }
-            seen.extend(snapshot.finished);
+            held.extend(snapshot.finished);
         }
     }
-    let known = manifest.enumerators.get(name).map(|bytes| decode_known(bytes)).transpose()?;
-    Ok((seen, known.unwrap_or_default()))
+    Ok(held)
 }

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::message::ControlLink;
 use crate::post::Slot;
 use crate::report::{Counters, History, JobTotals, StopSignal};
-use crate::source_state::KnownSplits;
+use crate::source_state::SourceMemory;
 use crate::storage::ManifestStore;
 use crate::topology::{JobState, Topology, edges};
 
@@ -48,8 +48,8 @@ pub(crate) struct JobShared {
     pub(crate) last_checkpoint: AtomicU64,
     /// The newest published checkpoint; set by the manifest thread.
     pub(crate) latest: Mutex<Option<Arc<Manifest>>>,
-    /// What the enumerator of each source knows, by source name.
-    pub(crate) splits: Mutex<BTreeMap<String, KnownSplits>>,
+    /// What the enumerator of each source remembers, by source name.
+    pub(crate) sources: Mutex<BTreeMap<String, SourceMemory>>,
     pub(crate) stop: Mutex<Option<StopMode>>,
     /// The signal that asked for the stop.
     pub(crate) signal: Mutex<Option<StopSignal>>,
@@ -160,6 +160,16 @@ impl JobShared {
             at_ms: self.clock.now().millis(),
             actors: self.directory.actors(),
             edges: edges(&self.plan),
+        }
+    }
+
+    /// Takes over what readers had finished at the latest checkpoint: before they are told that it is published, because
+    /// then they forget it.
+    pub(crate) fn remember_finished(&self) {
+        let Some(latest) = self.latest() else { return };
+        for (name, memory) in &mut *lock(&self.sources) {
+            let parts = latest.operators.get(name).map_or(&[][..], |operator| &operator.subtasks);
+            memory.finish(parts.iter().flat_map(|part| part.finished_splits.iter().cloned()));
         }
     }
 

@@ -63,6 +63,18 @@ impl Splits {
         self.serve()
     }
 
+    /// These are with readers, by a published checkpoint, or were read to their ends: every later one holds them too.
+    pub(crate) fn confirm(&mut self, is_held: impl Fn(&str) -> bool) {
+        self.assigned.retain(|(id, _)| !is_held(id));
+    }
+
+    /// These were finished and are remembered no more.
+    pub(crate) fn forget(&mut self, ids: &[String]) {
+        for id in ids {
+            self.seen.remove(id);
+        }
+    }
+
     /// What a checkpoint must keep: everything that no reader may hold yet.
     pub(crate) fn known(&self) -> KnownSplits {
         self.assigned.iter().chain(&self.queue).cloned().collect()
@@ -131,6 +143,22 @@ mod tests {
         assert_eq!(splits.on_discovered(later, Discovery::Complete), []);
         assert_eq!(splits.on_request(reader(0)), [assign(0, "d")]);
         assert_eq!(splits.known(), named(&["c", "d"]));
+    }
+
+    #[test]
+    fn what_a_checkpoint_has_with_a_reader_is_not_kept_here_too_and_not_assigned_again() {
+        let mut splits = Splits::new(BTreeSet::new(), Vec::new());
+        splits.on_discovered(named(&["a", "b", "c"]), Discovery::MoreLater);
+        splits.on_request(reader(0));
+        splits.on_request(reader(1));
+        assert_eq!(splits.known(), named(&["a", "b", "c"]));
+        splits.confirm(|id| id == "a");
+        assert_eq!(splits.known(), named(&["b", "c"]));
+        assert_eq!(splits.on_request(reader(0)), [assign(0, "c")]);
+        assert_eq!(splits.on_request(reader(0)), []);
+        assert_eq!(splits.on_discovered(named(&["a"]), Discovery::MoreLater), []);
+        splits.forget(&["a".to_owned()]);
+        assert_eq!(splits.on_discovered(named(&["a"]), Discovery::MoreLater), [assign(0, "a")]);
     }
 
     #[test]

@@ -336,7 +336,17 @@ impl SinkChecks for NoChecks {
 /// Adds `numbers -> middle -> out`, all named with `suffix`.
 pub fn add_pipeline(graph: &mut Graph, suffix: &str, numbers: Numbers) {
     let controls = Arc::clone(&numbers.controls);
-    let source: Arc<dyn ErasedSource> = Arc::new(numbers);
+    add_pipeline_from(graph, suffix, Arc::new(numbers), &controls);
+}
+
+/// As `add_pipeline`, from another source of numbers.
+pub fn add_pipeline_from(
+    graph: &mut Graph,
+    suffix: &str,
+    source: Arc<dyn ErasedSource>,
+    controls: &Arc<Controls>,
+) {
+    let controls = Arc::clone(controls);
     let port = || vec![OutputPort { name: "main".to_owned(), type_name: "u64" }];
     let node = |name: &str, kind, outputs| Node {
         name: Some(format!("{name}{suffix}")),

@@ -4,6 +4,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,8 @@ pub(crate) struct FileIdentity {
     pub(crate) inode: u64,
     pub(crate) size: u64,
     modified_ns: i128,
+    /// When it was made, where the file system knows: the inode of a removed file is given to another one.
+    pub(crate) born_ns: Option<u128>,
     head_bytes: u32,
     head_checksum: u32,
 }
@@ -42,6 +45,7 @@ impl FileIdentity {
             inode: found.ino(),
             size: found.len(),
             modified_ns: modified_ns(&found),
+            born_ns: born_ns(&found),
             head_bytes,
             head_checksum,
         })
@@ -74,11 +78,12 @@ impl FileIdentity {
             }
             _ => {}
         }
-        if found.ino() == self.inode && found.dev() == self.device && growth == Growth::Forbidden {
+        let is_same = (found.dev(), found.ino(), born_ns(&found)) == (self.device, self.inode, self.born_ns);
+        if is_same && growth == Growth::Forbidden {
             return Ok(());
         }
         let (_, checksum) = head(file, self.head_bytes as usize).map_err(read_error)?;
-        let tells_nothing = self.head_bytes == 0 && found.ino() != self.inode;
+        let tells_nothing = self.head_bytes == 0 && !is_same;
         if checksum != self.head_checksum || (tells_nothing && position > 0) {
             return changed(format!("it begins with other content: it was replaced; {REMEDY}"));
         }
@@ -107,6 +112,10 @@ fn head(file: &File, bytes: usize) -> io::Result<(u32, u32)> {
         }
     }
     Ok((filled as u32, crc32fast::hash(&head[..filled])))
+}
+
+fn born_ns(found: &Metadata) -> Option<u128> {
+    Some(found.created().ok()?.duration_since(UNIX_EPOCH).ok()?.as_nanos())
 }
 
 fn modified_ns(found: &Metadata) -> i128 {

@@ -143,7 +143,8 @@ impl<F> FileSource<F> {
     ///
     /// A line counts once its line break is written. A file must only grow: one that is truncated fails the job; one
     /// that is moved away or removed is read to its end, and a new one at its path is read from its beginning, so the
-    /// pattern must not match the name that a file is moved to. Compressed files are read once.
+    /// pattern must not match the name that a file is moved to. Compressed files are read once. A file that was read to
+    /// its end and is moved back is not read again, unless 4,096 others went after it.
     pub fn follow(mut self) -> Self {
         self.coverage = Coverage::Following;
         self
@@ -212,7 +213,12 @@ impl<F: Format> Source for FileSource<F> {
         };
         let mut splits = Vec::new();
         for path in paths {
-            splits.extend(self.splits_of(&path)?);
+            match self.splits_of(&path) {
+                Ok(found) => splits.extend(found),
+                // Moved away since it was listed.
+                Err(error) if self.coverage == Coverage::Following && error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(Discovered { splits, again_after })
     }

@@ -30,8 +30,11 @@ pub(crate) enum Extent {
 impl Split for FileSplit {
     fn id(&self) -> String {
         match self.extent {
-            // Another file at the same path is another split.
-            Extent::Growing => format!("{} (inode {})", self.path, self.identity.inode),
+            // Another file at the same path is another split, though it has the inode of one that was removed.
+            Extent::Growing => {
+                let born = self.identity.born_ns.map_or(String::new(), |born| format!(", made at {born}"));
+                format!("{} (inode {}{born})", self.path, self.identity.inode)
+            }
             Extent::Until(_) | Extent::Compressed => format!("{} from {}", self.path, self.start),
         }
     }

@@ -289,6 +289,24 @@ fn following_reads_what_is_appended_and_files_that_come_later() {
     assert_eq!(ids(&mut known).0, [12, 20]);
 }
 
+/// Case 38: log rotation removes the oldest file, and the file system gives its inode to the newest.
+#[test]
+fn a_new_file_is_read_though_it_has_the_inode_of_one_that_was_removed() {
+    let input = Input::new();
+    let source = input.source("*.log").follow();
+    let mut known = BTreeSet::new();
+    let mut drive = Drive::with_splits(&source, 1, Vec::new());
+    for round in 0..20 {
+        let line = format!("line {round}");
+        input.put("a.log", format!("{line}\n"));
+        drive.discover_again(&mut known);
+        assert_eq!(drive.read_until_pending(), [line]);
+        std::fs::remove_file(input.path("a.log")).expect("it is there");
+        assert_eq!(drive.read_until_pending(), [""; 0]);
+        assert_eq!(drive.snapshot(), [], "it is read to its end");
+    }
+}
+
 #[test]
 fn a_failure_is_located_by_what_was_read_last() {
     let input = Input::new();
