@@ -15,7 +15,6 @@ use crate::builder::{GraphBuilder, node, partitioned, port, upstream};
 use crate::event_time::{HasEventTime, Time, Timed};
 use crate::key::KeyFunction;
 use crate::keyed::KeyedStream;
-use crate::stage::whole::Whole;
 use crate::stream::Stream;
 use crate::window::assigner::Slicing;
 use crate::window::combine::{Combine, Grouping, Merging, Panes, Partial, Spans, partial_key};
@@ -250,7 +249,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
         let (function, key) = (Arc::new(function), Arc::clone(&self.key));
         let merging = Arc::new(Merging(Arc::clone(&function)));
         let place = self.place.behind::<T, Partial<K, T, F::Acc>, _>("pre-aggregate", move || {
-            Whole::new(Combine::new(Arc::clone(&function), Arc::clone(&key), grouping.clone()))
+            Combine::new(Arc::clone(&function), Arc::clone(&key), grouping.clone())
         });
         let node = window_node(&place.graph, name, self.spec, merging, partial_key(self.key));
         place.fill::<F::Out, F::Late>(name, node)

@@ -1,12 +1,13 @@
 //! Windows whose records are added up before the exchange: their results are those of records one by one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tidegate_runtime::element::{Batch, ErasedBatch};
 use tidegate_runtime::graph::Graph;
 use tidegate_runtime::key::hash_key;
-use tidegate_runtime::operator::{Stage, StageFactory, StepContext};
+use tidegate_runtime::operator::{FlushReason, Stage, StageFactory, StepContext};
 use tidegate_runtime::time::Clock;
 
 use super::{Emitted, Event, Ids, Step, keyed, legal, plain, session_model, steps, window_model};
@@ -50,15 +51,29 @@ impl Flow {
         }
     }
 
-    /// Ends the batch of a producer. The operator's watermark is the least of theirs.
+    /// Ends the batch of a producer.
     fn cut(&mut self, at: usize) {
         let mut cx = StepContext { clock: &self.clock, watermark: Timestamp::MIN };
         let producer = &mut self.producers[at];
         producer.stage.accept(ErasedBatch::new(std::mem::take(&mut producer.batch)));
         let (out, _) = producer.stage.run(&mut cx).expect("it adds up");
+        self.send(at, out);
+    }
+
+    /// Ends the batch of a producer, and what it holds back with it.
+    fn flush(&mut self, at: usize, reason: FlushReason) {
+        self.cut(at);
+        let mut cx = StepContext { clock: &self.clock, watermark: Timestamp::MIN };
+        let out = self.producers[at].stage.flush(reason, &mut cx).expect("it adds up");
+        self.send(at, out);
+    }
+
+    /// The operator's watermark is the least of the producers'.
+    fn send(&mut self, at: usize, out: Option<ErasedBatch>) {
         let Some(out) = out else { return };
         let mut out: Batch<Part> = out.into_typed();
-        self.sums += out.records.iter().filter(|part| matches!(part, Partial::Sum(_))).count();
+        let is_sum = |part: &&Part| matches!(part, Partial::Sum(sum) if sum.records > 1);
+        self.sums += out.records.iter().filter(is_sum).count();
         self.sent += out.records.len();
         for mark in &mut out.watermarks {
             self.producers[at].watermark = mark.watermark;
@@ -68,8 +83,8 @@ impl Flow {
         self.harness.feed_batch(0, ErasedBatch::new(out)).expect("it merges");
     }
 
-    fn cut_all(&mut self) {
-        (0..self.producers.len()).for_each(|at| self.cut(at));
+    fn flush_all(&mut self, reason: FlushReason) {
+        (0..self.producers.len()).for_each(|at| self.flush(at, reason));
     }
 
     fn run(mut self, steps: &[Step]) -> Self {
@@ -87,9 +102,10 @@ impl Flow {
                         .iter_mut()
                         .for_each(|producer| producer.batch.push_watermark(Timestamp(*at)));
                 }
+                Step::Cut if id % 3 == 0 => self.flush(id % producers, FlushReason::Park),
                 Step::Cut => self.cut(id % producers),
                 Step::Restart => {
-                    self.cut_all();
+                    self.flush_all(FlushReason::Barrier);
                     self.harness.restart().expect("it restarts");
                     for producer in &mut self.producers {
                         producer.stage = (self.make)();
@@ -99,7 +115,7 @@ impl Flow {
             }
         }
         self.producers.iter_mut().for_each(|producer| producer.batch.push_watermark(Timestamp::MAX));
-        self.cut_all();
+        self.flush_all(FlushReason::End);
         self
     }
 
@@ -198,6 +214,11 @@ fn many_slices_of_one_key_in_one_batch_stay_apart() {
     let mut flow = Flow::new(&sliding(1, 1), 1).run(&steps);
     assert_eq!((flow.sent, flow.sums), (600, 600));
     assert_eq!(flow.take::<Window>(), sorted(window_model(&steps, 1, 1).0));
+    // More than are found again.
+    let steps: Vec<Step> =
+        (0..6_000).map(|at| Step::Record { key: 1, at: at % 3_000, value: 0, port: 0 }).collect();
+    let mut flow = Flow::new(&sliding(1, 1), 1).run(&steps);
+    assert_eq!(flow.take::<Window>(), sorted(window_model(&steps, 1, 1).0));
 }
 
 #[test]
@@ -211,9 +232,36 @@ fn batches_of_many_keys_pass_as_they_are() {
             flow.producers[0].batch.timestamps.push(Timestamp(1));
             flow.producers[0].batch.hashes.push(hash_key(&key));
         }
-        flow.cut(0);
+        flow.flush(0, FlushReason::Park);
     }
     assert_eq!((flow.sent, flow.sums), (2 * 3 + 31 * 4, 2));
+}
+
+#[test]
+fn batches_are_added_up_together_until_they_are_many_or_old_or_a_barrier_comes() {
+    let mut flow = Flow::new(&sliding(20, 10), 1);
+    let cut = |flow: &mut Flow, records: usize| {
+        let batch = &mut flow.producers[0].batch;
+        for id in 0..records {
+            batch.records.push(Event { key: (id % 2) as u8, id, value: 0 });
+            batch.timestamps.push(Timestamp(1));
+            batch.hashes.push(hash_key(&((id % 2) as u8)));
+        }
+        batch.push_watermark(Timestamp(1));
+        flow.cut(0);
+        std::mem::take(&mut flow.sent)
+    };
+    // What comes before the first watermark is divided from what comes after.
+    cut(&mut flow, 0);
+    flow.flush(0, FlushReason::Park);
+    assert_eq!((cut(&mut flow, 4_000), cut(&mut flow, 4_000), cut(&mut flow, 1_000)), (0, 0, 2));
+    assert_eq!(cut(&mut flow, 1_000), 0);
+    flow.clock.advance(Duration::from_millis(1));
+    assert_eq!((cut(&mut flow, 1_000), cut(&mut flow, 1_000)), (2, 0));
+    flow.flush(0, FlushReason::Time);
+    assert_eq!(flow.sent, 0);
+    flow.flush(0, FlushReason::Barrier);
+    assert_eq!(flow.sent, 2);
 }
 
 proptest! {

@@ -1,5 +1,5 @@
-//! Adding up in front of the exchange: within one batch, the records of one key that windows can't tell apart travel
-//! as one partial. Nothing is held from batch to batch, so nothing of it is in a checkpoint.
+//! Adding up in front of the exchange: the records of one key that windows can't tell apart, and that come within one
+//! short round of batches, travel as one partial. A round ends before a barrier, so nothing of it is in a checkpoint.
 //!
 //! Partial aggregates of this kind are those of Gray et al., "Data Cube" (1996); Flink SQL calls it local-global.
 
@@ -7,6 +7,7 @@ mod grouping;
 mod index;
 mod pace;
 mod partial;
+mod round;
 mod stage;
 
 pub(crate) use grouping::{Grouping, Panes, Spans};

@@ -1,10 +1,10 @@
-//! When it pays to add up: measured on the batches themselves.
+//! When it pays to add up: measured on the rounds themselves.
 
-/// Batches that go on as they are after one that did not get shorter by half. A try costs a look-up a record, about
-/// half of what one through the exchange costs, so one batch in 32 tried in vain costs one or two percent.
+/// Batches that go on as they are after a round that did not get shorter by half. A try costs a look-up a record, about
+/// half of what one through the exchange costs, so one in 32 tried in vain costs one or two percent.
 const PASSED_BATCHES: u32 = 31;
 
-/// Says for each batch what is done with it.
+/// Says what is done with a batch that begins a round.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// Batches that still pass.
@@ -29,7 +29,7 @@ impl Pace {
         Treatment::Pass
     }
 
-    /// Learns what a batch that was added up came to.
+    /// Learns what a round came to.
     pub(super) fn learn(&mut self, records: usize, partials: usize) {
         if 2 * partials > records {
             self.left = PASSED_BATCHES;
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_that_do_not_get_shorter_are_tried_once_in_32() {
+    fn rounds_that_do_not_get_shorter_are_tried_once_in_32_batches() {
         let mut pace = Pace::default();
         let treatments: Vec<Treatment> = (0..65)
             .map(|_| {

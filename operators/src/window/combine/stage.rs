@@ -1,23 +1,30 @@
-//! The stage between `key_by` and the exchange that adds up within a batch.
+//! The stage between `key_by` and the exchange that adds up.
 
 use std::sync::Arc;
+use std::time::Duration;
 use std::vec::IntoIter;
 
-use tidegate_runtime::element::Batch;
+use tidegate_runtime::element::{Batch, ErasedBatch};
 use tidegate_runtime::error::Result;
 use tidegate_runtime::key::KeyHash;
+use tidegate_runtime::operator::{FlushReason, Progress, Stage, StepContext};
+use tidegate_runtime::output::OUTPUT_RECORDS_MAX;
 use tidegate_runtime::time::Timestamp;
 
-use super::grouping::{Divides, Grouping, Since, Span};
-use super::index::Index;
+use super::grouping::{Divides, Grouping, Span};
 use super::pace::{Pace, Treatment};
-use super::partial::{Partial, Sum};
+use super::partial::Partial;
+use super::round::{Open, Round};
 use crate::key::KeyFunction;
-use crate::stage::whole::BatchFunction;
 use crate::window::function::WindowFunction;
 
 type PartialOf<F> =
     Partial<<F as WindowFunction>::Key, <F as WindowFunction>::In, <F as WindowFunction>::Acc>;
+
+/// Records of a round. Twice as many would be added up to only a little less, as most keys that come again do so soon.
+const RECORDS_MAX: usize = 8 * 1_024;
+/// How long a round is held back at most while there is more input, so that a slow producer's results are not late.
+const HELD_MAX: Duration = Duration::from_millis(1);
 
 /// Adds up the records of each key and group. A partial stands where its first record stood, so no record moves behind
 /// a watermark, and those of a key stay in order.
@@ -26,30 +33,17 @@ pub(crate) struct Combine<F: WindowFunction, G> {
     key: Arc<dyn KeyFunction<F::Key, F::In>>,
     grouping: G,
     pace: Pace,
-    index: Index,
+    round: Round<F::Key, F::Acc>,
+    /// When the round began, by the clock's measure.
+    began: Duration,
+    batch: Option<ErasedBatch>,
     /// Of the batch's records.
     keys: Vec<F::Key>,
-    /// Of the batch's partials.
-    open: Vec<Open>,
     /// Of the batch's records.
     timestamps: Vec<Timestamp>,
     /// The record that is worked on.
     at: usize,
-    /// Partials before the last watermark of the batch.
-    marked: usize,
 }
-
-/// A partial that may grow.
-#[derive(Clone, Copy)]
-struct Open {
-    hash: KeyHash,
-    /// The first record.
-    first: u32,
-    span: Span,
-}
-
-/// Spreads panes of one key.
-const PANE_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl<F: WindowFunction, G: Grouping> Combine<F, G> {
     pub(crate) fn new(function: Arc<F>, key: Arc<dyn KeyFunction<F::Key, F::In>>, grouping: G) -> Self {
@@ -58,72 +52,55 @@ impl<F: WindowFunction, G: Grouping> Combine<F, G> {
             key,
             grouping,
             pace: Pace::default(),
-            index: Index::default(),
+            round: Round::default(),
+            began: Duration::ZERO,
+            batch: None,
             keys: Vec::new(),
-            open: Vec::new(),
             timestamps: Vec::new(),
             at: 0,
-            marked: 0,
         }
     }
 
-    fn add_up(&mut self, batch: Batch<F::In>) -> Batch<PartialOf<F>> {
+    /// Adds a batch to the round.
+    fn add_up(&mut self, batch: Batch<F::In>) {
         let total = batch.records.len();
-        self.index.begin(self.open.len());
-        let mut out = Batch { records: Vec::with_capacity(self.open.len()), ..Batch::default() };
-        self.open.clear();
+        self.round.expect(total);
         self.keys.clear();
         self.key.extract(&batch.records, &mut self.keys);
         let mut records = batch.records.into_iter();
         for mark in batch.watermarks {
-            self.add_stretch(mark.offset, &batch.hashes, (&mut records, &mut out.records));
-            out.push_watermark(mark.watermark);
-            self.marked = self.open.len();
+            self.add_stretch(mark.offset, &batch.hashes, &mut records);
+            self.round.push_watermark(mark.watermark);
             if self.grouping.on_watermark(mark.watermark.0) == Divides::Yes {
-                self.index.close(self.open.len());
+                self.round.close();
             }
         }
-        self.add_stretch(total, &batch.hashes, (&mut records, &mut out.records));
-        out.timestamps.extend(self.open.iter().map(|open| Timestamp(open.span.last)));
-        out.hashes.extend(self.open.iter().map(|open| open.hash));
-        self.pace.learn(total, out.records.len());
-        out
+        self.add_stretch(total, &batch.hashes, &mut records);
     }
 
     /// Adds the records up to a position, between which there is no watermark.
-    fn add_stretch(
-        &mut self,
-        until: usize,
-        hashes: &[KeyHash],
-        (records, out): (&mut IntoIter<F::In>, &mut Vec<PartialOf<F>>),
-    ) {
-        let Self { function, grouping, index, keys, open, timestamps, at, marked, .. } = self;
-        let (from, keys) = (*at, &keys[..]);
+    fn add_stretch(&mut self, until: usize, hashes: &[KeyHash], records: &mut IntoIter<F::In>) {
+        let Self { function, grouping, round, keys, timestamps, at, .. } = self;
+        let from = *at;
         // Of one length, so that one comparison bounds all three.
-        let (hashes, timestamps, own) = (&hashes[from..until], &timestamps[from..until], &keys[from..until]);
-        for next in 0..hashes.len().min(timestamps.len()).min(own.len()) {
-            let (hash, Timestamp(timestamp), key) = (hashes[next], timestamps[next], &own[next]);
-            let position = from + next;
-            *at = position;
+        let (hashes, timestamps, keys) = (&hashes[from..until], &timestamps[from..until], &keys[from..until]);
+        for next in 0..hashes.len().min(timestamps.len()).min(keys.len()) {
+            let (hash, Timestamp(timestamp), key) = (hashes[next], timestamps[next], &keys[next]);
+            *at = from + next;
             let record = records.next().expect("I2: every record of a keyed edge has its hash");
             let Some(pane) = grouping.pane(timestamp) else { continue };
-            let spread = KeyHash(hash.0 ^ (pane as u64).wrapping_mul(PANE_FACTOR));
-            let place = index.find(spread, |partial| {
-                let open = &open[partial];
-                open.hash == hash && open.span.pane == pane && keys[open.first as usize] == *key
-            });
-            if let Some(partial) = place.found {
-                let since = if partial < *marked { Since::Earlier } else { Since::Watermark };
-                let found = &mut open[partial];
-                if grouping.grow(&mut found.span, timestamp, since) {
-                    add(&**function, (&mut out[partial], record), key, found.span.start);
+            let place = round.find(hash, pane, key);
+            if let Some(position) = place.found {
+                let (open, since) = round.partial(position);
+                if grouping.grow(&mut open.span, timestamp, since) {
+                    function.add(&mut open.acc, record);
+                    open.records += 1;
                     continue;
                 }
             }
-            index.set(&place, open.len());
             let span = Span { pane, start: timestamp, last: timestamp };
-            open.push(Open { hash, first: position as u32, span });
-            out.push(Partial::Record(record));
+            let acc = function.begin(record);
+            round.begin(&place, Open { hash, key: key.clone(), span, records: 1, acc });
         }
         *at = until;
     }
@@ -139,44 +116,57 @@ impl<F: WindowFunction, G: Grouping> Combine<F, G> {
             watermarks: batch.watermarks,
         }
     }
-}
 
-/// Adds a record to a partial, which begins at `start` then.
-#[inline(always)]
-fn add<F: WindowFunction>(
-    function: &F,
-    (partial, record): (&mut PartialOf<F>, F::In),
-    key: &F::Key,
-    start: i64,
-) {
-    if let Partial::Sum(sum) = partial {
-        function.add(&mut sum.acc, record);
-        sum.start = start;
-        sum.records += 1;
-        return;
+    /// Whether what there is of the round must go.
+    fn is_over(&self, cx: &StepContext<'_>) -> bool {
+        self.round.partials() >= OUTPUT_RECORDS_MAX
+            || self.round.records() >= RECORDS_MAX
+            || cx.clock.elapsed().saturating_sub(self.began) >= HELD_MAX
     }
-    let sum = Sum { key: key.clone(), acc: function.create(), start, records: 2 };
-    let first = std::mem::replace(partial, Partial::Sum(sum));
-    if let (Partial::Record(first), Partial::Sum(sum)) = (first, partial) {
-        function.add(&mut sum.acc, first);
-        function.add(&mut sum.acc, record);
+
+    fn end_round(&mut self) -> Option<ErasedBatch> {
+        if self.round.is_empty() {
+            return None;
+        }
+        self.pace.learn(self.round.records(), self.round.partials());
+        let out: Batch<PartialOf<F>> = self.round.take();
+        (!out.is_empty()).then(|| ErasedBatch::new(out))
     }
 }
 
-impl<F: WindowFunction, G: Grouping> BatchFunction for Combine<F, G> {
-    type In = F::In;
-    type Out = PartialOf<F>;
+impl<F: WindowFunction, G: Grouping> Stage for Combine<F, G> {
+    fn accept(&mut self, batch: ErasedBatch) {
+        self.batch = Some(batch);
+    }
 
-    fn apply(&mut self, mut batch: Batch<F::In>) -> Result<Batch<PartialOf<F>>> {
+    fn run(&mut self, cx: &mut StepContext<'_>) -> Result<(Option<ErasedBatch>, Progress)> {
+        let Some(batch) = self.batch.take() else { return Ok((None, Progress::Done)) };
+        let mut batch: Batch<F::In> = batch.into_typed();
         self.timestamps = std::mem::take(&mut batch.timestamps);
-        (self.at, self.marked) = (0, 0);
-        Ok(match self.pace.next() {
-            Treatment::AddUp => self.add_up(batch),
-            Treatment::Pass => self.pass(batch),
+        self.at = 0;
+        if self.round.is_empty() {
+            if self.pace.next() == Treatment::Pass {
+                return Ok((Some(ErasedBatch::new(self.pass(batch))), Progress::Done));
+            }
+            self.began = cx.clock.elapsed();
+        }
+        self.add_up(batch);
+        let out = if self.is_over(cx) { self.end_round() } else { None };
+        Ok((out, Progress::Done))
+    }
+
+    fn is_pending(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    fn flush(&mut self, reason: FlushReason, _cx: &mut StepContext<'_>) -> Result<Option<ErasedBatch>> {
+        Ok(match reason {
+            FlushReason::Barrier | FlushReason::End | FlushReason::Park => self.end_round(),
+            FlushReason::Time => None,
         })
     }
 
-    fn failed_timestamp(&self) -> Option<Timestamp> {
+    fn current_timestamp(&self) -> Option<Timestamp> {
         self.timestamps.get(self.at).copied()
     }
 }
