@@ -24,13 +24,11 @@ use crate::root::RootActor;
 use crate::run_storage::{Opened, RunStorage};
 use crate::storage::{ManifestStore, RunEnd};
 use crate::timer::Timers;
-use crate::topology::{ActorKind, JobState};
+use crate::topology::{ATTEMPTS_PER_START, ActorKind, JobState};
 use crate::worker::{DataPlane, WorkerShared, watch};
 
 /// Between two looks at the counters that rates are made of.
 const RATE_SAMPLE: Duration = Duration::from_millis(500);
-/// Attempts that one start of the process may make before their numbers could be those of the next start.
-const ATTEMPTS_PER_START: u64 = 1_000_000;
 
 /// Starts a graph as a job. Works inside and outside an async runtime; it blocks for as long as the state directory
 /// takes to be opened.

@@ -31,4 +31,7 @@ pub use launch::{launch, launch_on};
 pub use observer::JobObserver;
 pub use report::{CheckpointRecord, CheckpointStatus, JobReport, JobTotals, StopSignal};
 pub use run::{run, run_to_end};
-pub use topology::{ActorInfo, ActorKind, ActorState, EdgeInfo, InputInfo, JobState, SubtaskInfo, Topology};
+pub use topology::{
+    ATTEMPTS_PER_START, ActorInfo, ActorKind, ActorState, EdgeInfo, InputInfo, JobState, SubtaskInfo,
+    Topology,
+};

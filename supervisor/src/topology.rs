@@ -9,6 +9,11 @@ use tidegate_runtime::time::Timestamp;
 
 use crate::directory::{Directory, Entry, SubtaskEntry};
 
+/// How far the attempts of two starts of the process stand apart in their numbers: a start does not know how many
+/// attempts the one before it made after its last checkpoint, and none may have a number twice, for output is told
+/// apart by it.
+pub const ATTEMPTS_PER_START: u64 = 1_000_000;
+
 /// What an actor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -132,7 +137,7 @@ pub struct ActorInfo {
     /// Whether it lives.
     pub state: ActorState,
     /// The attempt that it belongs to, for deployments, subtasks and who decides about them. Each start of the process
-    /// that resumes the run begins a million higher, so that no number is ever given twice.
+    /// that resumes the run begins [`ATTEMPTS_PER_START`] higher.
     pub attempt: Option<u64>,
     /// How often it was started again.
     pub restarts: u64,

@@ -71,10 +71,10 @@ fn the_topology_as_json_is_what_the_job_said() {
 
 #[test]
 fn checkpoints_are_a_table() {
-    let expected = r#"CHECKPOINT  STATUS       DURATION     SIZE  KIND       TRIGGERED_MS  CAUSE
-        41  aborted        10.0 s      0 B  periodic  1700000005000  count/1 did not answer within 10 s
-        42  completed       14 ms  2.0 KiB  periodic  1700000005000
-        43  in_progress     14 ms      0 B  stop      1700000005000
+    let expected = r#"CHECKPOINT  STATUS       DURATION     SIZE  KIND      TRIGGERED (UTC)          CAUSE
+        41  aborted        10.0 s      0 B  periodic  2023-11-14 22:13:25.000  count/1 did not answer within 10 s
+        42  completed       14 ms  2.0 KiB  periodic  2023-11-14 22:13:25.000
+        43  in_progress     14 ms      0 B  stop      2023-11-14 22:13:25.000
 "#;
     let served = Served::new();
     assert_eq!(served.run(&["checkpoints"]).out, expected);

@@ -3,7 +3,7 @@
 use tidegate_runtime::checkpoint::manifest::CheckpointKind;
 use tidegate_supervisor::{CheckpointRecord, CheckpointStatus};
 
-use crate::cli::render::figures::{bytes, duration_ms};
+use crate::cli::render::figures::{bytes, duration_ms, utc};
 use crate::cli::render::table::{Align, Table};
 
 /// The latest checkpoints, oldest first.
@@ -17,7 +17,7 @@ pub(crate) fn checkpoints(records: &[CheckpointRecord]) -> String {
         ("DURATION", Align::Right),
         ("SIZE", Align::Right),
         ("KIND", Align::Left),
-        ("TRIGGERED_MS", Align::Right),
+        ("TRIGGERED (UTC)", Align::Left),
         ("CAUSE", Align::Left),
     ]);
     for record in records {
@@ -32,7 +32,7 @@ pub(crate) fn checkpoints(records: &[CheckpointRecord]) -> String {
             duration(record),
             bytes(record.bytes),
             kind(record.kind).to_owned(),
-            record.triggered_ms.to_string(),
+            utc(record.triggered_ms),
             cause.to_owned(),
         ]);
     }

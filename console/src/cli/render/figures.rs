@@ -1,5 +1,7 @@
 //! Figures as people read them.
 
+use tidegate_supervisor::ATTEMPTS_PER_START;
+
 const KIB: f64 = 1_024.0;
 
 /// Bytes with a binary unit: `0 B`, `1.5 KiB`.
@@ -25,6 +27,38 @@ pub(super) fn duration_ms(ms: i64) -> String {
     }
 }
 
+/// Milliseconds since the epoch as a date and a time of day in UTC: `2023-11-14 22:13:25.000`.
+pub(super) fn utc(ms: i64) -> String {
+    const DAY_MS: i64 = 86_400_000;
+    let (days, of_day) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS));
+    let (year, month, day) = date(days);
+    let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
+    let (second, milli) = (of_day / 1_000 % 60, of_day % 1_000);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{milli:03}")
+}
+
+/// The Gregorian date so many days after 1970-01-01. Years are counted from March here, so that a leap day is the last
+/// day of its year, and in eras of 400 years, which all have 146,097 days.
+fn date(days: i64) -> (i64, i64, i64) {
+    let since_march_0 = days + 719_468;
+    let (era, of_era) = (since_march_0.div_euclid(146_097), since_march_0.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    // Months from March on have 31, 30, 31, 30, 31 days, again and again: 153 in five.
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    (year, month, day)
+}
+
+/// The number of an attempt; after a resume with the start of the process that it belongs to: `3`, `1 (start 2)`.
+pub(super) fn attempt(attempt: u64) -> String {
+    let before = attempt.saturating_sub(1);
+    let (start, number) = (before / ATTEMPTS_PER_START + 1, before % ATTEMPTS_PER_START + 1);
+    if start == 1 { number.to_string() } else { format!("{number} (start {start})") }
+}
+
 fn scaled(value: f64, step: f64, units: &[&str], space: &str) -> String {
     let mut value = value;
     let mut unit = 0;
@@ -42,7 +76,7 @@ fn scaled(value: f64, step: f64, units: &[&str], space: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, duration_ms, rate};
+    use super::{attempt, bytes, date, duration_ms, rate, utc};
 
     #[test]
     fn figures_take_the_unit_that_keeps_them_short() {
@@ -55,5 +89,36 @@ mod tests {
         let texts =
             ["0 ms", "14 ms", "999 ms", "3.2 s", "5.0 min", "2.0 h", "2.0 d", "-3.2 s", "-106751991167.3 d"];
         assert_eq!(times.map(duration_ms), texts);
+    }
+
+    #[test]
+    fn times_are_dates_in_utc() {
+        assert_eq!(utc(1_700_000_005_000), "2023-11-14 22:13:25.000");
+        assert_eq!(utc(0), "1970-01-01 00:00:00.000");
+        assert_eq!(utc(-1), "1969-12-31 23:59:59.999");
+        assert_eq!(utc(951_782_400_000), "2000-02-29 00:00:00.000");
+        assert_eq!(utc(4_107_542_399_999), "2100-02-28 23:59:59.999");
+    }
+
+    #[test]
+    fn each_day_follows_the_one_before() {
+        let is_leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let (mut year, mut month, mut day) = (1970, 1, 1);
+        for days in 0..400_000 {
+            assert_eq!(date(days), (year, month, day));
+            let length = match month {
+                2 => 28 + i64::from(is_leap(year)),
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            (day, month) = if day < length { (day + 1, month) } else { (1, month + 1) };
+            (year, month) = if month > 12 { (year + 1, 1) } else { (year, month) };
+        }
+    }
+
+    #[test]
+    fn attempts_after_a_resume_say_which_start_they_are_of() {
+        let texts = [1, 17, 1_000_000, 1_000_001, 2_000_004].map(attempt);
+        assert_eq!(texts, ["1", "17", "1000000", "1 (start 2)", "4 (start 3)"]);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate_runtime::time::Timestamp;
 use tidegate_supervisor::{ActorInfo, InputInfo, SubtaskInfo};
 
-use crate::cli::render::figures::{bytes, duration_ms, rate};
+use crate::cli::render::figures::{attempt, bytes, duration_ms, rate};
 use crate::cli::render::table::{Align, Table};
 use crate::cli::render::words::{kind_word, state_word};
 use crate::protocol::Picture;
@@ -63,7 +63,7 @@ fn row(branch: String, actor: &ActorInfo) -> Vec<String> {
         kind_word(actor.kind).to_owned(),
         state_word(actor.state).to_owned(),
         activity.unwrap_or_default().to_owned(),
-        actor.attempt.map(|attempt| attempt.to_string()).unwrap_or_default(),
+        actor.attempt.map(attempt).unwrap_or_default(),
         actor.restarts.to_string(),
         actor.mailbox_depth.to_string(),
     ];
