@@ -22,6 +22,11 @@ impl Split for IndexSplit {
     fn id(&self) -> String {
         format!("lane-{}-of-{}-by-{}-to-{}", self.lane, self.lanes, self.block, self.end)
     }
+
+    /// Each subtask reads one lane: a second one, read after it, would begin again at the first indices.
+    fn reader(&self) -> Option<u32> {
+        u32::try_from(self.lane).ok()
+    }
 }
 
 impl IndexSplit {
@@ -96,5 +101,12 @@ mod tests {
             seen.sort_unstable();
             assert_eq!(seen, (0..end).collect::<Vec<_>>(), "{lanes} lanes of {block} to {end}");
         }
+    }
+
+    /// A subtask that read a second lane after its own would find it late.
+    #[test]
+    fn each_subtask_has_one_lane() {
+        let readers: Vec<_> = IndexSplit::lanes(3, 1, 10).iter().map(Split::reader).collect();
+        assert_eq!(readers, [Some(0), Some(1), Some(2)]);
     }
 }

@@ -20,6 +20,12 @@ use crate::time::{Clock, Timestamp};
 pub trait Split: Clone + Send + Serialize + DeserializeOwned + 'static {
     /// The same for every position within the split, and across restarts.
     fn id(&self) -> String;
+
+    /// The index of the subtask that is to read it; `None` where any may. For splits that lie beside each other in
+    /// time: a subtask that read two of them one after the other would find the second late.
+    fn reader(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// What discovery found.
@@ -200,6 +206,11 @@ pub trait ErasedSource: Send + Sync {
     /// # Errors
     /// When it was encoded by another type.
     fn split_id(&self, split: &[u8]) -> Result<String>;
+    /// See `Split::reader`; the split is encoded.
+    ///
+    /// # Errors
+    /// When it was encoded by another type.
+    fn split_reader(&self, split: &[u8]) -> Result<Option<u32>>;
     /// Makes a reader.
     ///
     /// # Errors
@@ -219,6 +230,10 @@ impl<S: Source> ErasedSource for S {
 
     fn split_id(&self, split: &[u8]) -> Result<String> {
         Ok(decode_split::<S::Split>(split)?.id())
+    }
+
+    fn split_reader(&self, split: &[u8]) -> Result<Option<u32>> {
+        Ok(decode_split::<S::Split>(split)?.reader())
     }
 
     fn reader(&self, cx: &ReaderContext) -> Result<Box<dyn ErasedReader>> {

@@ -104,6 +104,7 @@ fn a_followed_directory_does_not_make_checkpoints_grow_and_no_file_is_read_twice
     }
     job.kill("numbers/0")?;
     until(&job, "it is back", |job| job.totals().restarts == 1 && job.state() == JobState::Running);
+    until(&job, "what the checkpoint did not have is read again", |job| job.totals().records_in == FILES);
     // One checkpoint is made of what finished before, and the next without it.
     job.checkpoint()?;
     job.checkpoint()?;

@@ -8,12 +8,12 @@ use tidegate_runtime::checkpoint::manifest::Manifest;
 use tidegate_runtime::error::{Failure, Result};
 use tidegate_runtime::graph::NodeKind;
 use tidegate_runtime::id::{AttemptId, OperatorId, SubtaskId};
-use tidegate_runtime::source::ErasedSource;
+use tidegate_runtime::source::{Discovered, ErasedSource};
 use tidegate_runtime::sync::lock;
 
 use super::actor::JobMessage;
 use super::shared::JobShared;
-use super::splits::{Discovery, SplitAction, Splits};
+use super::splits::{Discovery, SplitAction, SplitReaders, Splits};
 use crate::directory::Entry;
 use crate::message::WorkerCommand;
 use crate::panics::catching;
@@ -38,6 +38,8 @@ pub(crate) struct Found {
     /// What readers held or had finished at the checkpoint: the restored one, or the latest.
     held: BTreeSet<String>,
     splits: KnownSplits,
+    /// Of these splits and of those that the checkpoint kept.
+    readers: SplitReaders,
     again_after: Option<std::time::Duration>,
 }
 
@@ -144,9 +146,10 @@ impl EnumeratorActor {
         let (source, name, parallelism) = (Arc::clone(source), vertex.name.clone(), vertex.parallelism);
         drop(tokio::runtime::Handle::current().spawn_blocking(move || {
             let outcome = catching(|| {
-                let held = held(source.as_ref(), &name, checkpoint.as_deref())?;
-                let found = source.discover(parallelism)?;
-                Ok(Found { look, held, splits: found.splits, again_after: found.again_after })
+                let (held, kept) = held(source.as_ref(), &name, checkpoint.as_deref())?;
+                let Discovered { splits, again_after } = source.discover(parallelism)?;
+                let readers = readers(source.as_ref(), splits.iter().chain(&kept), parallelism)?;
+                Ok(Found { look, held, splits, readers, again_after })
             });
             let found = match outcome {
                 Ok(Ok(found)) => Ok(found),
@@ -173,7 +176,7 @@ impl EnumeratorActor {
         let early = std::mem::take(&mut state.early);
         let splits = self.take_note(&found, state);
         let discovery = if found.again_after.is_some() { Discovery::MoreLater } else { Discovery::Complete };
-        let mut actions = splits.on_discovered(found.splits, discovery);
+        let mut actions = splits.on_discovered(found.splits, &found.readers, discovery);
         for subtask in early {
             actions.extend(splits.on_request(subtask));
         }
@@ -191,7 +194,7 @@ impl EnumeratorActor {
         let memory = sources.entry(self.name().to_owned()).or_default();
         let restore = |memory: &SourceMemory| {
             let seen = found.held.iter().chain(memory.finished()).cloned().collect();
-            Splits::new(seen, memory.known.clone())
+            Splits::new(seen, memory.known.clone(), &found.readers)
         };
         if found.look == Look::First {
             state.splits = Some(restore(memory));
@@ -216,13 +219,15 @@ impl EnumeratorActor {
     }
 }
 
-/// Ids that readers hold or have finished, by a checkpoint.
-fn held(source: &dyn ErasedSource, name: &str, checkpoint: Option<&Manifest>) -> Result<BTreeSet<String>> {
+/// Ids that readers hold or have finished by a checkpoint, and what that kept for the enumerator.
+fn held(
+    source: &dyn ErasedSource,
+    name: &str,
+    checkpoint: Option<&Manifest>,
+) -> Result<(BTreeSet<String>, KnownSplits)> {
     let mut held = BTreeSet::new();
-    let Some(manifest) = checkpoint else { return Ok(held) };
-    if let Some(bytes) = manifest.enumerators.get(name) {
-        decode_memory(bytes)?;
-    }
+    let Some(manifest) = checkpoint else { return Ok((held, Vec::new())) };
+    let kept = manifest.enumerators.get(name).map(|bytes| decode_memory(bytes)).transpose()?;
     let subtasks = manifest.operators.get(name).map_or(&[][..], |operator| &operator.subtasks);
     for part in subtasks {
         if let Some(snapshot) = decode_source(&part.splits, &part.finished_splits)? {
@@ -232,5 +237,20 @@ fn held(source: &dyn ErasedSource, name: &str, checkpoint: Option<&Manifest>) ->
             held.extend(snapshot.finished);
         }
     }
-    Ok(held)
+    Ok((held, kept.map(|memory| memory.known).unwrap_or_default()))
+}
+
+/// Who alone may read which split.
+fn readers<'a>(
+    source: &dyn ErasedSource,
+    splits: impl Iterator<Item = &'a (String, Vec<u8>)>,
+    parallelism: u32,
+) -> Result<SplitReaders> {
+    let mut readers = SplitReaders::new();
+    for (id, split) in splits {
+        if let Some(reader) = source.split_reader(split)? {
+            readers.insert(id.clone(), reader % parallelism.max(1));
+        }
+    }
+    Ok(readers)
 }

@@ -1,6 +1,6 @@
 //! Which reader gets which split, as a pure core.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tidegate_runtime::id::SubtaskId;
 
@@ -27,16 +27,27 @@ pub(crate) struct Splits {
     discovery: Discovery,
     /// Ids that need no assignment: with a reader, read to the end, or queued here.
     seen: BTreeSet<String>,
-    queue: VecDeque<(String, Vec<u8>)>,
+    queue: VecDeque<Queued>,
     /// What was assigned in this attempt: a checkpoint may fall before the reader takes it.
     assigned: KnownSplits,
     waiting: VecDeque<SubtaskId>,
 }
 
+#[derive(Debug)]
+struct Queued {
+    id: String,
+    split: Vec<u8>,
+    /// The index of the only subtask that may read it, if there is one.
+    reader: Option<u32>,
+}
+
+/// Index of the only subtask that may read a split, by the split's id; the others are anybody's.
+pub(crate) type SplitReaders = BTreeMap<String, u32>;
+
 impl Splits {
     /// At the start of an attempt: `seen` are the ids that readers hold or have finished, `known` what the restored
     /// checkpoint kept with concrete positions (case 29, 30).
-    pub(crate) fn new(seen: BTreeSet<String>, known: KnownSplits) -> Self {
+    pub(crate) fn new(seen: BTreeSet<String>, known: KnownSplits, readers: &SplitReaders) -> Self {
         let mut splits = Self {
             discovery: Discovery::UnderWay,
             seen,
@@ -44,13 +55,18 @@ impl Splits {
             assigned: Vec::new(),
             waiting: VecDeque::new(),
         };
-        splits.add(known);
+        splits.add(known, readers);
         splits
     }
 
     /// Discovery found these; those already known are ignored.
-    pub(crate) fn on_discovered(&mut self, found: KnownSplits, discovery: Discovery) -> Vec<SplitAction> {
-        self.add(found);
+    pub(crate) fn on_discovered(
+        &mut self,
+        found: KnownSplits,
+        readers: &SplitReaders,
+        discovery: Discovery,
+    ) -> Vec<SplitAction> {
+        self.add(found, readers);
         self.discovery = discovery;
         self.serve()
     }
@@ -77,13 +93,15 @@ impl Splits {
 
     /// What a checkpoint must keep: everything that no reader may hold yet.
     pub(crate) fn known(&self) -> KnownSplits {
-        self.assigned.iter().chain(&self.queue).cloned().collect()
+        let queued = self.queue.iter().map(|queued| (queued.id.clone(), queued.split.clone()));
+        self.assigned.iter().cloned().chain(queued).collect()
     }
 
-    fn add(&mut self, found: KnownSplits) {
+    fn add(&mut self, found: KnownSplits, readers: &SplitReaders) {
         for (id, split) in found {
             if self.seen.insert(id.clone()) {
-                self.queue.push_back((id, split));
+                let reader = readers.get(&id).copied();
+                self.queue.push_back(Queued { id, split, reader });
             }
         }
     }
@@ -91,16 +109,16 @@ impl Splits {
     fn serve(&mut self) -> Vec<SplitAction> {
         let mut actions = Vec::new();
         // What the checkpoint kept is assigned before discovery is done; that nothing is left is known only after.
-        while let Some(subtask) = self.waiting.front().copied() {
-            match self.queue.pop_front() {
-                Some((id, split)) => {
+        for subtask in std::mem::take(&mut self.waiting) {
+            let is_for_it = |queued: &Queued| queued.reader.is_none_or(|reader| reader == subtask.index);
+            match self.queue.iter().position(is_for_it).and_then(|at| self.queue.remove(at)) {
+                Some(Queued { id, split, .. }) => {
                     self.assigned.push((id, split.clone()));
                     actions.push(SplitAction::Assign(subtask, split));
                 }
                 None if self.discovery == Discovery::Complete => actions.push(SplitAction::NoMore(subtask)),
-                None => break,
+                None => self.waiting.push_back(subtask),
             }
-            self.waiting.pop_front();
         }
         actions
     }
@@ -125,9 +143,9 @@ mod tests {
 
     #[test]
     fn splits_are_assigned_in_order_and_then_readers_hear_that_no_more_come() {
-        let mut splits = Splits::new(BTreeSet::new(), Vec::new());
+        let mut splits = Splits::new(BTreeSet::new(), Vec::new(), &SplitReaders::new());
         assert_eq!(splits.on_request(reader(1)), []);
-        let found = splits.on_discovered(named(&["a", "b"]), Discovery::Complete);
+        let found = splits.on_discovered(named(&["a", "b"]), &SplitReaders::new(), Discovery::Complete);
         assert_eq!(found, [assign(1, "a")]);
         assert_eq!(splits.on_request(reader(0)), [assign(0, "b")]);
         assert_eq!(splits.on_request(reader(1)), [SplitAction::NoMore(reader(1))]);
@@ -137,18 +155,30 @@ mod tests {
     #[test]
     fn after_a_restore_only_what_no_reader_holds_is_assigned_from_where_it_was_found_first() {
         let seen = ["a", "b"].map(str::to_owned).into();
-        let mut splits = Splits::new(seen, named(&["a", "c"]));
+        let mut splits = Splits::new(seen, named(&["a", "c"]), &SplitReaders::new());
         assert_eq!(splits.on_request(reader(0)), [assign(0, "c")]);
         let later = vec![("c".to_owned(), b"c at a later start".to_vec()), ("d".to_owned(), b"d".to_vec())];
-        assert_eq!(splits.on_discovered(later, Discovery::Complete), []);
+        assert_eq!(splits.on_discovered(later, &SplitReaders::new(), Discovery::Complete), []);
         assert_eq!(splits.on_request(reader(0)), [assign(0, "d")]);
         assert_eq!(splits.known(), named(&["c", "d"]));
     }
 
+    /// A fast reader must not take what the slow one is to read beside it: it would find it late.
+    #[test]
+    fn a_split_that_belongs_to_a_subtask_waits_for_it() {
+        let readers = SplitReaders::from([("a".to_owned(), 0), ("b".to_owned(), 1)]);
+        let mut splits = Splits::new(BTreeSet::new(), named(&["b"]), &readers);
+        splits.on_discovered(named(&["a", "b"]), &readers, Discovery::Complete);
+        assert_eq!(splits.on_request(reader(0)), [assign(0, "a")]);
+        assert_eq!(splits.on_request(reader(0)), [SplitAction::NoMore(reader(0))]);
+        assert_eq!(splits.on_request(reader(1)), [assign(1, "b")]);
+        assert_eq!(splits.known(), named(&["a", "b"]));
+    }
+
     #[test]
     fn what_a_checkpoint_has_with_a_reader_is_not_kept_here_too_and_not_assigned_again() {
-        let mut splits = Splits::new(BTreeSet::new(), Vec::new());
-        splits.on_discovered(named(&["a", "b", "c"]), Discovery::MoreLater);
+        let mut splits = Splits::new(BTreeSet::new(), Vec::new(), &SplitReaders::new());
+        splits.on_discovered(named(&["a", "b", "c"]), &SplitReaders::new(), Discovery::MoreLater);
         splits.on_request(reader(0));
         splits.on_request(reader(1));
         assert_eq!(splits.known(), named(&["a", "b", "c"]));
@@ -156,16 +186,22 @@ mod tests {
         assert_eq!(splits.known(), named(&["b", "c"]));
         assert_eq!(splits.on_request(reader(0)), [assign(0, "c")]);
         assert_eq!(splits.on_request(reader(0)), []);
-        assert_eq!(splits.on_discovered(named(&["a"]), Discovery::MoreLater), []);
+        assert_eq!(splits.on_discovered(named(&["a"]), &SplitReaders::new(), Discovery::MoreLater), []);
         splits.forget(&["a".to_owned()]);
-        assert_eq!(splits.on_discovered(named(&["a"]), Discovery::MoreLater), [assign(0, "a")]);
+        assert_eq!(
+            splits.on_discovered(named(&["a"]), &SplitReaders::new(), Discovery::MoreLater),
+            [assign(0, "a")]
+        );
     }
 
     #[test]
     fn a_reader_that_waits_gets_what_a_later_discovery_finds() {
-        let mut splits = Splits::new(BTreeSet::new(), Vec::new());
-        assert_eq!(splits.on_discovered(Vec::new(), Discovery::MoreLater), []);
+        let mut splits = Splits::new(BTreeSet::new(), Vec::new(), &SplitReaders::new());
+        assert_eq!(splits.on_discovered(Vec::new(), &SplitReaders::new(), Discovery::MoreLater), []);
         assert_eq!(splits.on_request(reader(0)), []);
-        assert_eq!(splits.on_discovered(named(&["x"]), Discovery::MoreLater), [assign(0, "x")]);
+        assert_eq!(
+            splits.on_discovered(named(&["x"]), &SplitReaders::new(), Discovery::MoreLater),
+            [assign(0, "x")]
+        );
     }
 }
