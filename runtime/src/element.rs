@@ -72,19 +72,18 @@ impl<T> Batch<T> {
         }
     }
 
-    /// Takes the batch and leaves an empty one with room for about as much: batches of one edge are about as long.
-    pub(crate) fn take_sized(&mut self) -> Batch<T> {
+    /// An empty batch with room for about as much: batches of one edge are about as long.
+    pub(crate) fn with_same_room(&self) -> Batch<T> {
         fn room<C>(column: &[C]) -> Vec<C> {
             // A little more, so that one that is a little longer is not copied when it grows.
             Vec::with_capacity(column.len() + column.len() / 8)
         }
-        let next = Batch {
+        Batch {
             records: room(&self.records),
             timestamps: room(&self.timestamps),
             hashes: room(&self.hashes),
             watermarks: Vec::new(),
-        };
-        std::mem::replace(self, next)
+        }
     }
 
     /// The timestamp of the record at `index`, or `Timestamp::MIN` on an untimed stream.

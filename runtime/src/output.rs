@@ -71,6 +71,7 @@ impl<T: Record> Output<T> {
         if self.batch.is_empty() {
             return None;
         }
-        Some(ErasedBatch::new(self.batch.take_sized()))
+        let next = self.batch.with_same_room();
+        Some(ErasedBatch::new(std::mem::replace(&mut self.batch, next)))
     }
 }

@@ -82,6 +82,8 @@ impl<K: Key, T: Record> BatchFunction for KeyBy<K, T> {
         if self.unchecked > 0 {
             self.check(&batch.records)?;
         }
+        // As much room as the records have: the router fills both again.
+        self.hashes.reserve(batch.records.capacity());
         self.key.hashes(&batch.records, &mut self.hashes);
         let (hashes, timestamps) = (std::mem::take(&mut self.hashes), std::mem::take(&mut self.timestamps));
         Ok(Batch { records: batch.records, timestamps, hashes, watermarks: batch.watermarks })

@@ -1,6 +1,8 @@
 //! Channels between subtasks: gates with credits in bytes, wake-ups, and the routers that feed them.
 
+mod division;
 mod gate;
+mod hash_router;
 mod router;
 mod wakeup;
 

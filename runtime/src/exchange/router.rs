@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::element::{Barrier, Batch, Element, ErasedBatch, Record};
+use crate::exchange::hash_router::HashRouter;
 use crate::exchange::{Gate, Refused, Wakeup};
 use crate::id::LaneId;
-use crate::key::{KeyGroups, KeyHash};
+use crate::key::KeyGroups;
 use crate::time::Timestamp;
 
 /// How an edge divides records.
@@ -103,15 +104,15 @@ pub fn typed_router<T: Record>(
 const HELD_ROUTES_MAX: u32 = 64;
 
 /// A destination: its gate, what is being filled and what was refused.
-struct Lane<T> {
+pub(super) struct Lane<T> {
     target: Target,
-    filling: Batch<T>,
+    pub(super) filling: Batch<T>,
     /// Batches routed since the one being filled was begun.
     held_routes: u32,
     refused: Option<Element>,
 }
 
-fn lanes<T>(targets: Vec<Target>) -> Vec<Lane<T>> {
+pub(super) fn lanes<T>(targets: Vec<Target>) -> Vec<Lane<T>> {
     targets
         .into_iter()
         .map(|target| Lane { target, filling: Batch::default(), held_routes: 0, refused: None })
@@ -130,7 +131,7 @@ impl<T: Record> Lane<T> {
         }
     }
 
-    fn retry(&mut self, producer: &Wakeup) {
+    pub(super) fn retry(&mut self, producer: &Wakeup) {
         if let Some(element) = self.refused.take() {
             self.send(element, producer);
         }
@@ -138,61 +139,41 @@ impl<T: Record> Lane<T> {
 
     /// After a batch was routed: sends what is full, or was held back for long. `share` is what one more batch would
     /// add: full is what that would bring farther from the consumer's wish than it is.
-    fn send_due(&mut self, share: usize, producer: &Wakeup) {
+    pub(super) fn send_due(&mut self, share: usize, emptied: &mut Vec<Batch<T>>, producer: &Wakeup) {
         self.held_routes = if self.filling.is_empty() { 0 } else { self.held_routes + 1 };
         let is_full = self.filling.len() + share / 2 >= self.target.gate.batch_records();
         if is_full || self.held_routes >= HELD_ROUTES_MAX {
-            self.send_filling(producer);
+            self.send_filling(emptied, producer);
         }
     }
 
-    fn send_filling(&mut self, producer: &Wakeup) {
-        if self.refused.is_none() && !self.filling.is_empty() {
-            self.held_routes = 0;
-            let batch = ErasedBatch::new(self.filling.take_sized());
-            self.send(Element::Batch(batch), producer);
+    /// Sends what there is, and goes on with a batch of `emptied` if one has about as much room.
+    pub(super) fn send_filling(&mut self, emptied: &mut Vec<Batch<T>>, producer: &Wakeup) {
+        if self.refused.is_some() || self.filling.is_empty() {
+            return;
         }
+        self.held_routes = 0;
+        // Not one with far more room: a gate counts what a batch holds, not what it has room for.
+        let len = self.filling.len();
+        let next = emptied.pop_if(|batch| (len..=2 * len).contains(&batch.records.capacity()));
+        let next = next.unwrap_or_else(|| self.filling.with_same_room());
+        let full = std::mem::replace(&mut self.filling, next);
+        self.send(Element::Batch(ErasedBatch::new(full)), producer);
     }
 
-    fn force(&mut self, control: Control) {
+    pub(super) fn force(&mut self, control: Control) {
         if let Some(element) = self.refused.take() {
             self.target.gate.force(self.target.lane, element);
         }
         if !self.filling.is_empty() {
-            let batch = ErasedBatch::new(self.filling.take_sized());
+            let batch = ErasedBatch::new(std::mem::take(&mut self.filling));
             self.target.gate.force(self.target.lane, Element::Batch(batch));
         }
         self.target.gate.force(self.target.lane, control.into());
     }
 }
 
-/// Moves the next records to the lanes that own them, with their columns.
-fn divide<T>(lanes: &mut [Lane<T>], bounds: &[KeyHash], rest: &mut Columns<'_, T>, records: usize) {
-    let hashes = rest.hashes.by_ref().take(records);
-    if rest.timestamps.len() == 0 {
-        for (hash, record) in hashes.zip(rest.records.by_ref()) {
-            let filling = &mut lanes[HashRouter::<T>::destination(bounds, hash)].filling;
-            filling.records.push(record);
-            filling.hashes.push(hash);
-        }
-        return;
-    }
-    for ((hash, timestamp), record) in hashes.zip(rest.timestamps.by_ref()).zip(rest.records.by_ref()) {
-        let filling = &mut lanes[HashRouter::<T>::destination(bounds, hash)].filling;
-        filling.records.push(record);
-        filling.hashes.push(hash);
-        filling.timestamps.push(timestamp);
-    }
-}
-
-/// What is left of a batch's columns; `timestamps` is empty on an untimed stream.
-struct Columns<'a, T> {
-    records: std::vec::Drain<'a, T>,
-    timestamps: std::vec::Drain<'a, Timestamp>,
-    hashes: std::vec::Drain<'a, KeyHash>,
-}
-
-fn routed<T: Record>(lanes: &[Lane<T>]) -> Routed {
+pub(super) fn routed<T: Record>(lanes: &[Lane<T>]) -> Routed {
     if lanes.iter().any(Lane::is_blocked) { Routed::BackPressured } else { Routed::Ready }
 }
 
@@ -246,7 +227,7 @@ impl<T: Record> Router for WholeRouter<T> {
             }
             Whole::Rebalance(_) => Self::append(&mut self.lanes[0], batch, &self.producer),
         }
-        self.lanes.iter_mut().for_each(|lane| lane.send_due(share, &self.producer));
+        self.lanes.iter_mut().for_each(|lane| lane.send_due(share, &mut Vec::new(), &self.producer));
         routed(&self.lanes)
     }
 
@@ -258,7 +239,7 @@ impl<T: Record> Router for WholeRouter<T> {
     fn flush(&mut self) -> Routed {
         for lane in &mut self.lanes {
             lane.retry(&self.producer);
-            lane.send_filling(&self.producer);
+            lane.send_filling(&mut Vec::new(), &self.producer);
         }
         routed(&self.lanes)
     }
@@ -283,87 +264,10 @@ fn append<T>(target: &mut Batch<T>, source: Batch<T>) {
     }
 }
 
-fn push_watermark_at<T>(target: &mut Batch<T>, offset: usize, watermark: Timestamp) {
+pub(super) fn push_watermark_at<T>(target: &mut Batch<T>, offset: usize, watermark: Timestamp) {
     match target.watermarks.last_mut() {
         Some(last) if last.watermark >= watermark => {}
         Some(last) if last.offset == offset => last.watermark = watermark,
         _ => target.watermarks.push(crate::element::WatermarkAt { offset, watermark }),
-    }
-}
-
-/// Divides by key group.
-struct HashRouter<T> {
-    lanes: Vec<Lane<T>>,
-    /// The first hash of each destination but the first, in order: a destination owns a contiguous range of hashes.
-    bounds: Vec<KeyHash>,
-    producer: Wakeup,
-    records_sent: u64,
-}
-
-impl<T> HashRouter<T> {
-    fn new(targets: Vec<Target>, key_groups: KeyGroups, producer: Wakeup) -> Self {
-        let parallelism = targets.len() as u32;
-        let mut bounds = Vec::new();
-        for subtask in 1..parallelism {
-            let range = key_groups.range(subtask, parallelism);
-            // An empty range gets the bound of its neighbour above: no hash falls between the two.
-            let first = key_groups.first_hash(range.start);
-            bounds.push(first);
-        }
-        Self { lanes: lanes(targets), bounds, producer, records_sent: 0 }
-    }
-
-    #[inline(always)]
-    fn destination(bounds: &[KeyHash], hash: KeyHash) -> usize {
-        if bounds.len() < 8 {
-            // Branch-free for the few subtasks of one process.
-            bounds.iter().map(|bound| usize::from(hash >= *bound)).sum()
-        } else {
-            bounds.partition_point(|bound| *bound <= hash)
-        }
-    }
-}
-
-impl<T: Record> Router for HashRouter<T> {
-    fn route(&mut self, batch: ErasedBatch) -> Routed {
-        let mut batch: Batch<T> = batch.into_typed();
-        assert_eq!(batch.hashes.len(), batch.records.len(), "I2: every record of a keyed edge has its hash");
-        self.records_sent += batch.len() as u64;
-        let share = batch.len() / self.lanes.len();
-        let mut rest = Columns {
-            records: batch.records.drain(..),
-            timestamps: batch.timestamps.drain(..),
-            hashes: batch.hashes.drain(..),
-        };
-        let mut divided = 0;
-        for at in batch.watermarks.drain(..) {
-            divide(&mut self.lanes, &self.bounds, &mut rest, at.offset - divided);
-            divided = at.offset;
-            self.lanes.iter_mut().for_each(|lane| lane.filling.push_watermark(at.watermark));
-        }
-        divide(&mut self.lanes, &self.bounds, &mut rest, usize::MAX);
-        self.lanes.iter_mut().for_each(|lane| lane.send_due(share, &self.producer));
-        routed(&self.lanes)
-    }
-
-    fn retry(&mut self) -> Routed {
-        self.lanes.iter_mut().for_each(|lane| lane.retry(&self.producer));
-        routed(&self.lanes)
-    }
-
-    fn flush(&mut self) -> Routed {
-        for lane in &mut self.lanes {
-            lane.retry(&self.producer);
-            lane.send_filling(&self.producer);
-        }
-        routed(&self.lanes)
-    }
-
-    fn broadcast(&mut self, control: Control) {
-        self.lanes.iter_mut().for_each(|lane| lane.force(control));
-    }
-
-    fn records_sent(&self) -> u64 {
-        self.records_sent
     }
 }

@@ -1,13 +1,14 @@
 //! Properties of gates and routers against naive models.
 
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 
 use super::{Control, Gate, Partitioning, Refused, Routed, Router, Target, Wakeup, typed_router};
-use crate::element::{Barrier, Batch, Element, ErasedBatch};
+use crate::element::{Barrier, Batch, Element, ErasedBatch, Record};
 use crate::id::{CheckpointId, LaneId};
 use crate::key::{KeyGroups, KeyHash};
 use crate::time::Timestamp;
@@ -230,6 +231,32 @@ fn notices_do_not_pile_up() {
     assert_eq!(count.load(Ordering::Relaxed), 2);
 }
 
+/// A record that says its number: one that owns nothing, and one that owns heap memory.
+trait Numbered: Record {
+    fn of(number: u64) -> Self;
+    fn number(&self) -> u64;
+}
+
+impl Numbered for u64 {
+    fn of(number: u64) -> Self {
+        number
+    }
+
+    fn number(&self) -> u64 {
+        *self
+    }
+}
+
+impl Numbered for String {
+    fn of(number: u64) -> Self {
+        number.to_string()
+    }
+
+    fn number(&self) -> u64 {
+        self.parse().expect("it was made of a number")
+    }
+}
+
 /// A source batch: for each record its hash, and whether a watermark follows it.
 type Spec = Vec<(u64, bool)>;
 
@@ -238,14 +265,14 @@ fn specs() -> impl Strategy<Value = Vec<Spec>> {
 }
 
 /// Numbers records through all batches; a record's timestamp is its number, a watermark's is that of the last record.
-fn build(specs: &[Spec]) -> Vec<Batch<u64>> {
+fn build<T: Numbered>(specs: &[Spec]) -> Vec<Batch<T>> {
     let mut number = 0;
     let mut batches = Vec::new();
     for spec in specs {
         let mut batch = Batch::default();
         for (hash, has_watermark) in spec {
             number += 1;
-            batch.records.push(number);
+            batch.records.push(T::of(number));
             batch.timestamps.push(Timestamp(number as i64));
             batch.hashes.push(KeyHash(*hash));
             if *has_watermark {
@@ -273,17 +300,17 @@ struct Received {
 }
 
 impl Received {
-    fn take(&mut self, gate: &Gate, hashes: &[u64]) -> bool {
+    fn take<T: Numbered>(&mut self, gate: &Gate, hashes: &[u64]) -> bool {
         let Some((_, element)) = gate.take() else { return false };
         match element {
-            Element::Batch(batch) => self.batch(&batch.into_typed::<u64>(), hashes),
+            Element::Batch(batch) => self.batch(&batch.into_typed::<T>(), hashes),
             Element::Barrier(barrier) => self.seen.push(Seen::Barrier(barrier.checkpoint.0)),
             other => panic!("nothing sends {other:?}"),
         }
         true
     }
 
-    fn batch(&mut self, batch: &Batch<u64>, hashes: &[u64]) {
+    fn batch<T: Numbered>(&mut self, batch: &Batch<T>, hashes: &[u64]) {
         assert_eq!(batch.timestamps.len(), batch.records.len(), "columns stay aligned");
         assert_eq!(batch.hashes.len(), batch.records.len(), "columns stay aligned");
         assert!(batch.watermarks.is_sorted_by(|a, b| a.offset < b.offset && a.watermark < b.watermark));
@@ -293,44 +320,45 @@ impl Received {
                 assert!(Some(at.watermark) > self.watermark, "watermarks rise");
                 self.watermark = Some(at.watermark);
             }
-            let Some(record) = batch.records.get(index) else { continue };
-            assert_eq!(batch.timestamps[index], Timestamp(*record as i64));
-            assert_eq!(batch.hashes[index], KeyHash(hashes[*record as usize - 1]));
-            self.seen.push(Seen::Record(*record, self.watermark.unwrap_or(Timestamp::MIN)));
+            let Some(record) = batch.records.get(index).map(T::number) else { continue };
+            assert_eq!(batch.timestamps[index], Timestamp(record as i64));
+            assert_eq!(batch.hashes[index], KeyHash(hashes[record as usize - 1]));
+            self.seen.push(Seen::Record(record, self.watermark.unwrap_or(Timestamp::MIN)));
         }
         assert!(watermarks.peek().is_none(), "no watermark behind the end");
     }
 }
 
 /// A router and its destinations, small enough that back pressure is common.
-struct Rig {
+struct Rig<T> {
     router: Box<dyn Router>,
     gates: Vec<Arc<Gate>>,
     received: Vec<Received>,
     hashes: Vec<u64>,
+    records: PhantomData<T>,
 }
 
-impl Rig {
+impl<T: Numbered> Rig<T> {
     fn new(partitioning: Partitioning, destinations: usize, budget: usize, batch_records: usize) -> Self {
         let gates: Vec<Arc<Gate>> = (0..destinations).map(|_| Gate::new(1, budget, silent())).collect();
         gates.iter().for_each(|gate| gate.set_batch_records(batch_records));
         let targets = gates.iter().map(|gate| Target { gate: Arc::clone(gate), lane: LaneId(0) }).collect();
-        let router = typed_router::<u64>(partitioning, targets, KeyGroups::DEFAULT, silent());
+        let router = typed_router::<T>(partitioning, targets, KeyGroups::DEFAULT, silent());
         let received = (0..destinations).map(|_| Received::default()).collect();
-        Self { router, gates, received, hashes: Vec::new() }
+        Self { router, gates, received, hashes: Vec::new(), records: PhantomData }
     }
 
     fn take(&mut self) -> bool {
         let mut any = false;
         for (gate, received) in self.gates.iter().zip(&mut self.received) {
-            any |= received.take(gate, &self.hashes);
+            any |= received.take::<T>(gate, &self.hashes);
         }
         any
     }
 
     /// Routes everything, with a barrier before the batch at `barrier_before`, also when one was just refused, then
     /// flushes and drains.
-    fn run(&mut self, batches: Vec<Batch<u64>>, barrier_before: usize) {
+    fn run(&mut self, batches: Vec<Batch<T>>, barrier_before: usize) {
         for (index, batch) in batches.into_iter().enumerate() {
             if index == barrier_before {
                 self.router.broadcast(Control::Barrier(Barrier { checkpoint: CheckpointId(7) }));
@@ -349,7 +377,11 @@ impl Rig {
 }
 
 /// What a destination must see of a source: the records that `is_mine`, each with the watermark before it.
-fn expected(batches: &[Batch<u64>], barrier_before: usize, is_mine: impl Fn(u64) -> bool) -> Vec<Seen> {
+fn expected<T: Numbered>(
+    batches: &[Batch<T>],
+    barrier_before: usize,
+    is_mine: impl Fn(u64) -> bool,
+) -> Vec<Seen> {
     let mut watermark = Timestamp::MIN;
     let mut seen = Vec::new();
     for (index, batch) in batches.iter().enumerate() {
@@ -357,8 +389,8 @@ fn expected(batches: &[Batch<u64>], barrier_before: usize, is_mine: impl Fn(u64)
             seen.push(Seen::Barrier(7));
         }
         for (position, record) in batch.records.iter().enumerate() {
-            if is_mine(*record) {
-                seen.push(Seen::Record(*record, watermark));
+            if is_mine(record.number()) {
+                seen.push(Seen::Record(record.number(), watermark));
             }
             for at in batch.watermarks.iter().filter(|at| at.offset == position + 1) {
                 watermark = at.watermark;
@@ -368,28 +400,35 @@ fn expected(batches: &[Batch<u64>], barrier_before: usize, is_mine: impl Fn(u64)
     seen
 }
 
+/// Routes all batches to gates of (number, budget, wish for the records of a batch), and checks what came out.
+fn route_by_hash<T: Numbered>(specs: &[Spec], gates: (usize, usize, usize), barrier_before: usize) {
+    let (destinations, budget, batch_records) = gates;
+    let batches = build::<T>(specs);
+    let mut rig = Rig::new(Partitioning::Hash, destinations, budget, batch_records);
+    rig.hashes = specs.iter().flatten().map(|(hash, _)| *hash).collect();
+    let hashes = rig.hashes.clone();
+    rig.run(batches.clone(), barrier_before);
+    let groups = KeyGroups::DEFAULT;
+    let owner = |record: u64| {
+        groups.owner(groups.group_of(KeyHash(hashes[record as usize - 1])), destinations as u32) as usize
+    };
+    for destination in 0..destinations {
+        let mine = expected(&batches, barrier_before, |record| owner(record) == destination);
+        assert_eq!(rig.received[destination].seen, mine, "destination {destination}");
+        let last = batches.iter().filter_map(|batch| batch.watermarks.last()).next_back();
+        assert_eq!(rig.received[destination].watermark, last.map(|at| at.watermark));
+    }
+    assert_eq!(rig.router.records_sent(), hashes.len() as u64);
+}
+
 proptest! {
     #[test]
     fn a_hash_router_sends_each_record_once_to_the_owner_of_its_key_group(
         specs in specs(), destinations in 1..10_usize, budget in 1..600_usize, batch_records in 1..60_usize,
         barrier_before in 0..30_usize
     ) {
-        let batches = build(&specs);
-        let mut rig = Rig::new(Partitioning::Hash, destinations, budget, batch_records);
-        rig.hashes = specs.iter().flatten().map(|(hash, _)| *hash).collect();
-        let hashes = rig.hashes.clone();
-        rig.run(batches.clone(), barrier_before);
-        let groups = KeyGroups::DEFAULT;
-        let owner = |record: u64| {
-            groups.owner(groups.group_of(KeyHash(hashes[record as usize - 1])), destinations as u32) as usize
-        };
-        for destination in 0..destinations {
-            let mine = expected(&batches, barrier_before, |record| owner(record) == destination);
-            assert_eq!(rig.received[destination].seen, mine, "destination {destination}");
-            let last = batches.iter().filter_map(|batch| batch.watermarks.last()).next_back();
-            assert_eq!(rig.received[destination].watermark, last.map(|at| at.watermark));
-        }
-        assert_eq!(rig.router.records_sent(), hashes.len() as u64);
+        route_by_hash::<u64>(&specs, (destinations, budget, batch_records), barrier_before);
+        route_by_hash::<String>(&specs, (destinations, budget, batch_records), barrier_before);
     }
 
     #[test]
@@ -397,7 +436,7 @@ proptest! {
         specs in specs(), destinations in 1..5_usize, budget in 1..600_usize, batch_records in 1..60_usize,
         barrier_before in 0..30_usize, is_broadcast in any::<bool>()
     ) {
-        let batches = build(&specs);
+        let batches = build::<u64>(&specs);
         let partitioning = if is_broadcast { Partitioning::Broadcast } else { Partitioning::Rebalance };
         let mut rig = Rig::new(partitioning, destinations, budget, batch_records);
         rig.hashes = specs.iter().flatten().map(|(hash, _)| *hash).collect();
@@ -415,7 +454,7 @@ proptest! {
 
 #[test]
 fn a_destination_without_records_gets_its_watermarks_while_the_producer_is_busy() {
-    let mut rig = Rig::new(Partitioning::Hash, 2, 1 << 20, 1_024);
+    let mut rig = Rig::<u64>::new(Partitioning::Hash, 2, 1 << 20, 1_024);
     for number in 1..=200_u64 {
         rig.hashes.push(0);
         let mut batch = Batch {
