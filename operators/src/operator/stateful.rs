@@ -157,6 +157,7 @@ where
         let out = output.batch_mut();
         out.records.reserve(until - from);
         let (keys, hashes) = (&input.keys[..], &input.batch.hashes[..]);
+        let mut made = std::mem::take(&mut out.records);
         table.update_batch(
             &hashes[from..until],
             |at| &keys[from + at],
@@ -167,10 +168,16 @@ where
                     .records
                     .next()
                     .expect("I65: the step machine names positions within the accepted batch");
-                out.records.push(function(state, record)?);
+                // Room was made above: said here, the compiler leaves out what would grow it.
+                assert!(
+                    made.len() < made.capacity(),
+                    "I65: no more records are taken than there is room for"
+                );
+                made.push(function(state, record)?);
                 Ok(())
             },
         )?;
+        out.records = made;
         if let Some(timestamps) = input.batch.timestamps.get(from..until) {
             out.timestamps.extend_from_slice(timestamps);
         }
