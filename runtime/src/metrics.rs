@@ -83,8 +83,9 @@ pub struct SubtaskStatus {
     event_time: AtomicI64,
     /// Records taken from inputs, or read by a source.
     pub records_in: Figure,
-    /// Records emitted on all outputs.
+    /// Records that this attempt emitted on all outputs; see `sent`.
     pub records_out: Figure,
+    sent_before: u64,
     /// Batches with records that were taken from inputs.
     pub batches_in: Figure,
     /// Steps made.
@@ -130,6 +131,7 @@ impl Default for SubtaskStatus {
             event_time: AtomicI64::new(i64::MIN),
             records_in: Figure::default(),
             records_out: Figure::default(),
+            sent_before: 0,
             batches_in: Figure::default(),
             steps: Figure::default(),
             busy_ns: Figure::default(),
@@ -161,7 +163,7 @@ impl SubtaskStatus {
             emitted_watermark: AtomicI64::new(self.emitted_watermark.load(Ordering::Relaxed)),
             event_time: AtomicI64::new(self.event_time.load(Ordering::Relaxed)),
             records_in: self.records_in.carried(),
-            records_out: self.records_out.carried(),
+            sent_before: self.sent(),
             batches_in: self.batches_in.carried(),
             steps: self.steps.carried(),
             busy_ns: self.busy_ns.carried(),
@@ -180,6 +182,11 @@ impl SubtaskStatus {
         };
         next.attempt.set(attempt.0);
         next
+    }
+
+    /// Records emitted on all outputs by all attempts, those that were emitted again after a restore too.
+    pub fn sent(&self) -> u64 {
+        self.sent_before + self.records_out.get()
     }
 
     /// What it is doing.

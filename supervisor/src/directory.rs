@@ -10,6 +10,7 @@ use tidegate_runtime::id::AttemptId;
 use tidegate_runtime::metrics::{Activity, SubtaskStatus};
 use tidegate_runtime::sync::lock;
 
+use crate::message::Origin;
 use crate::topology::{ActorKind, ActorState};
 
 /// All actors of one job.
@@ -149,6 +150,11 @@ impl Entry {
     /// Whether the death that was just seen was asked for.
     pub(crate) fn was_kill_asked(&self) -> bool {
         self.is_kill_asked.load(Ordering::Acquire)
+    }
+
+    /// As `was_kill_asked`.
+    pub(crate) fn death_origin(&self) -> Origin {
+        if self.was_kill_asked() { Origin::Asked } else { Origin::Failure }
     }
 
     pub(crate) fn posted(&self) {

@@ -11,14 +11,12 @@ use tokio::sync::oneshot;
 use crate::directory::Entry;
 use crate::job::{JobActor, JobEnd, JobShared};
 use crate::message::Origin;
+use crate::own_deaths::{OwnDeaths, Verdict};
 use crate::post::Post;
 use crate::report::JobReport;
 use crate::storage::RunEnd;
 use crate::topology::{ActorKind, JobState};
 use crate::worker::{WorkerActor, WorkerMessage, WorkerShared};
-
-/// Deaths of the job's or the worker's actor by themselves, over which the job is given up: they are our bugs.
-const OWN_DEATHS_MAX: u32 = 10;
 
 /// What the root is told.
 pub(crate) enum RootMessage {
@@ -44,7 +42,7 @@ pub(crate) struct RootState {
     job: Option<ActorRef<crate::job::JobMessage>>,
     worker: ActorRef<WorkerMessage>,
     ending: Option<JobEnd>,
-    own_deaths: u32,
+    own_deaths: OwnDeaths,
 }
 
 impl Actor for RootActor {
@@ -62,7 +60,7 @@ impl Actor for RootActor {
         let worker = self.spawn_worker(&myself, None)?;
         let job = Some(self.spawn_job(&myself)?);
         let _ = started.send(());
-        Ok(RootState { job, worker, ending: None, own_deaths: 0 })
+        Ok(RootState { job, worker, ending: None, own_deaths: OwnDeaths::default() })
     }
 
     async fn handle(
@@ -79,7 +77,7 @@ impl Actor for RootActor {
             RootMessage::Recorded(result) => {
                 let end = recorded(state.ending.clone().unwrap_or(JobEnd::Stopped), result);
                 self.worker.data.close();
-                self.conclude(end);
+                conclude(&self.job, end);
                 myself.stop(None);
             }
         }
@@ -94,22 +92,22 @@ impl Actor for RootActor {
     ) -> Result<(), ActorProcessingErr> {
         if let SupervisionEvent::ActorTerminated(who, ..) | SupervisionEvent::ActorFailed(who, _) = &event {
             let who = who.get_id();
+            let mut origin = Origin::Asked;
             if state.worker.get_id() == who {
-                let origin = self.judge(self.worker.post.get().map(|post| Arc::clone(post.entry())), state);
+                origin = origin_of(self.worker.post.get().map(|post| Arc::clone(post.entry())));
                 state.worker = self.spawn_worker(&myself, Some(origin))?;
                 if state.ending.is_some() {
                     self.close_worker(&myself);
                 }
             } else if state.job.as_ref().is_some_and(|job| job.get_id() == who) {
-                self.judge(self.job.post.get().map(|post| Arc::clone(post.entry())), state);
+                origin = origin_of(self.job.post.get().map(|post| Arc::clone(post.entry())));
                 state.job = None;
                 if state.ending.is_none() {
                     state.job = Some(self.spawn_job(&myself)?);
                 }
             }
-            if state.own_deaths > OWN_DEATHS_MAX && state.ending.is_none() {
-                let cause =
-                    format!("the supervisors' own actors ended {OWN_DEATHS_MAX} times, the last: {event}");
+            if state.ending.is_none() && state.own_deaths.on_death(origin) == Verdict::GiveUp {
+                let cause = format!("the supervisors' own actors end again and again, the last: {event}");
                 self.end(&myself, JobEnd::Failed(Failure::new("job", 0, cause)), state);
             }
         }
@@ -118,16 +116,6 @@ impl Actor for RootActor {
 }
 
 impl RootActor {
-    fn judge(&self, entry: Option<Arc<Entry>>, state: &mut RootState) -> Origin {
-        if entry.is_some_and(|entry| entry.was_kill_asked()) {
-            return Origin::Asked;
-        }
-        if state.ending.is_none() {
-            state.own_deaths += 1;
-        }
-        Origin::Failure
-    }
-
     fn spawn_worker(
         &self,
         myself: &ActorRef<RootMessage>,
@@ -193,29 +181,35 @@ impl RootActor {
             move |result| back.cast(RootMessage::Recorded(result)),
         );
     }
+}
 
-    fn conclude(&self, end: JobEnd) {
-        let (state, failure) = match end {
-            JobEnd::Finished => (JobState::Finished, None),
-            JobEnd::Stopped => (JobState::Stopped, None),
-            JobEnd::Failed(failure) => (JobState::Failed, Some(failure)),
-        };
-        for entry in self.job.directory.all() {
-            entry.end();
-        }
-        *lock(&self.job.state) = state;
-        self.job.outcome.set(JobReport {
-            job: self.job.plan.job.clone(),
-            lineage: self.job.lineage,
-            state,
-            failure,
-            last_checkpoint: self.job.latest().map(|manifest| manifest.checkpoint),
-            totals: self.job.totals(),
-            elapsed: self.job.clock.elapsed(),
-            state_dir: self.job.state_dir.clone(),
-            signal: *lock(&self.job.signal),
-        });
+/// Whether the death of who stood behind a path was asked for.
+fn origin_of(entry: Option<Arc<Entry>>) -> Origin {
+    entry.map_or(Origin::Failure, |entry| entry.death_origin())
+}
+
+/// The job has ended for everybody who waits.
+fn conclude(job: &JobShared, end: JobEnd) {
+    let (state, failure) = match end {
+        JobEnd::Finished => (JobState::Finished, None),
+        JobEnd::Stopped => (JobState::Stopped, None),
+        JobEnd::Failed(failure) => (JobState::Failed, Some(failure)),
+    };
+    for entry in job.directory.all() {
+        entry.end();
     }
+    *lock(&job.state) = state;
+    job.outcome.set(JobReport {
+        job: job.plan.job.clone(),
+        lineage: job.lineage,
+        state,
+        failure,
+        last_checkpoint: job.latest().map(|manifest| manifest.checkpoint),
+        totals: job.totals(),
+        elapsed: job.clock.elapsed(),
+        state_dir: job.state_dir.clone(),
+        signal: *lock(&job.signal),
+    });
 }
 
 /// How a run has ended whose end is recorded or is not.
@@ -239,9 +233,12 @@ impl Drop for RootActor {
                 attempt.end();
             }
             self.worker.data.close();
-            drop(self.job.manifests.close(Some(RunEnd::Failed)));
-            let cause = "the root of the supervisor tree ended";
-            self.conclude(JobEnd::Failed(Failure::new("runtime", 0, cause)));
+            let end = JobEnd::Failed(Failure::new("runtime", 0, "the root of the supervisor tree ended"));
+            let (job, manifests) = (Arc::clone(&self.job), Arc::clone(&self.job.manifests));
+            self.job.manifest_thread.run(
+                move || manifests.close(Some(RunEnd::Failed)).map_err(|error| error.to_string()),
+                move |result| conclude(&job, recorded(end, result)),
+            );
         }
     }
 }

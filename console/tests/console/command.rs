@@ -78,10 +78,10 @@ fn checkpoints_are_a_table() {
 "#;
     let served = Served::new();
     assert_eq!(served.run(&["checkpoints"]).out, expected);
-    assert_eq!(
-        json_of(&served.run(&["checkpoints", "--json"]))["checkpoints"].as_array().map(Vec::len),
-        Some(3)
-    );
+    let said = json_of(&served.run(&["checkpoints", "--json"]));
+    assert_eq!(said["checkpoints"].as_array().map(Vec::len), Some(3));
+    let last = &said["checkpoints"][2];
+    assert_eq!((&last["kind"], &last["triggered_ms"]), (&json!("stop"), &json!(1_700_000_005_000_i64)));
     lock(&served.fake.checkpoints).clear();
     assert_eq!(served.run(&["checkpoints"]), done("no checkpoint yet\n"));
     assert!(served.run(&["topology"]).out.starts_with("fraud: running, no checkpoint yet\n"));

@@ -3,7 +3,7 @@
 use tidegate_console::Picture;
 use tidegate_console::cli::ExitStatus;
 use tidegate_runtime::metrics::Activity;
-use tidegate_supervisor::{ActorKind, ActorState, CheckpointStatus, JobState};
+use tidegate_supervisor::{ActorKind, ActorState, CheckpointStatus, JobState, SubtaskInfo};
 
 use crate::pipeline::{KEYS, Live, actor, subtask};
 
@@ -151,6 +151,12 @@ fn a_kill_raises_attempts_restarts_and_replayed_records() {
     // No checkpoint was made: all 500 are read again.
     live.controls.allow(500);
     live.until("they are replayed", |picture| subtask(picture, "numbers/0").replayed_records == 500);
+    // A counter that scrapers read never goes back: what came in and went out twice counts twice.
+    live.until("what is sent counts on", |picture| {
+        let counts = ["count/0", "count/1"].map(|path| subtask(picture, path));
+        let sum = |of: fn(&SubtaskInfo) -> u64| counts.iter().map(|count| of(count)).sum::<u64>();
+        (sum(|count| count.records_in), sum(|count| count.records_out)) == (1_000, 1_000)
+    });
 }
 
 #[test]

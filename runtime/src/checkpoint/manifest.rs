@@ -53,6 +53,7 @@ pub struct Manifest {
 
 /// Why a checkpoint was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CheckpointKind {
     /// By the interval, or asked for by a person.
     Periodic,

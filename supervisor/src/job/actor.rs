@@ -20,6 +20,7 @@ use super::region::RegionMessage;
 use super::shared::JobShared;
 use crate::directory::Entry;
 use crate::message::{DeployMode, Origin, WorkerCommand, WorkerReport};
+use crate::own_deaths::OwnDeaths;
 use crate::post::Post;
 use crate::root::RootMessage;
 
@@ -73,8 +74,9 @@ pub(crate) struct JobActor {
 
 /// The life of the job, and the addresses of the actors below it.
 pub(crate) struct JobActorState {
-    life: Lifecycle,
+    pub(super) life: Lifecycle,
     policy: RestartTracker,
+    pub(super) own_deaths: OwnDeaths,
     pub(super) checkpoints: Post<CheckpointMessage>,
     pub(super) regions: BTreeMap<RegionId, Post<RegionMessage>>,
     pub(super) enumerators: BTreeMap<OperatorId, Post<EnumeratorMessage>>,
@@ -108,6 +110,7 @@ impl Actor for JobActor {
         let mut state = JobActorState {
             life,
             policy: RestartTracker::new(self.shared.config.restart, self.shared.seed),
+            own_deaths: OwnDeaths::default(),
             checkpoints,
             regions: BTreeMap::new(),
             enumerators: BTreeMap::new(),
@@ -177,6 +180,7 @@ impl JobActor {
             JobMessage::Starting(starting) => self.on_starting(starting, state),
             JobMessage::CheckpointCompleted { checkpoint, kind } => {
                 state.policy.on_checkpoint();
+                state.own_deaths.on_progress();
                 let actions = state.life.on_completed(checkpoint, kind);
                 self.perform(actions, state);
             }
@@ -205,47 +209,6 @@ impl JobActor {
             JobMessage::Stop => {
                 let mode = lock(&self.shared.stop).unwrap_or(StopMode::Suspend);
                 let actions = state.life.on_stop(mode);
-                self.perform(actions, state);
-            }
-        }
-    }
-
-    fn on_report(&self, report: WorkerReport, state: &mut JobActorState) {
-        match report {
-            WorkerReport::Up { region, attempt } => tell_region(state, region, RegionMessage::Up(attempt)),
-            WorkerReport::Failed { region, attempt, failure, origin } => {
-                let attempt = Some(attempt);
-                tell_region(state, region, RegionMessage::Failed { attempt, failure, origin });
-            }
-            WorkerReport::Replaced { origin } => {
-                let failure = Failure::new("worker-0", 0, "the worker's actor was replaced");
-                // One failure, however many regions it restarts.
-                let mut origin = origin;
-                for region in state.regions.values() {
-                    region.cast(RegionMessage::WorkerReplaced { failure: failure.clone(), origin });
-                    origin = Origin::Collateral;
-                }
-            }
-            WorkerReport::Gone { region, fence } => tell_region(state, region, RegionMessage::Gone(fence)),
-            WorkerReport::Ack { attempt, checkpoint, subtask, part } => {
-                let event = CoordinatorEvent::Ack { attempt, checkpoint, subtask, part };
-                state.checkpoints.cast(CheckpointMessage::Event(event));
-            }
-            WorkerReport::Decline { attempt, checkpoint, cause } => {
-                let event = CoordinatorEvent::Decline { attempt, checkpoint, cause };
-                state.checkpoints.cast(CheckpointMessage::Event(event));
-            }
-            WorkerReport::RequestSplit { attempt, subtask } => {
-                if let Some(enumerator) = state.enumerators.get(&subtask.operator) {
-                    enumerator.cast(EnumeratorMessage::Request { attempt, subtask });
-                }
-            }
-            WorkerReport::Ended { attempt, subtask } => {
-                let actions = state.life.on_ended(attempt, subtask);
-                self.perform(actions, state);
-            }
-            WorkerReport::Committed { attempt, checkpoint } => {
-                let actions = state.life.on_committed(attempt, checkpoint);
                 self.perform(actions, state);
             }
         }
@@ -297,7 +260,7 @@ impl JobActor {
         self.perform(actions, state);
     }
 
-    fn perform(&self, actions: Vec<LifeAction>, state: &JobActorState) {
+    pub(super) fn perform(&self, actions: Vec<LifeAction>, state: &JobActorState) {
         for action in actions {
             match action {
                 LifeAction::Pause(attempt) => self.shared.link.command(WorkerCommand::Pause(attempt)),

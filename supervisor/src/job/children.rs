@@ -10,9 +10,12 @@ use tidegate_runtime::id::{OperatorId, RegionId};
 use super::actor::{JobActor, JobActorState, JobMessage, tell_region};
 use super::checkpoints::{CheckpointActor, CheckpointMessage};
 use super::enumerator::{EnumeratorActor, EnumeratorMessage};
+use super::lifecycle::JobEnd;
 use super::region::{RegionActor, RegionMessage};
 use crate::message::Origin;
+use crate::own_deaths::Verdict;
 use crate::post::Post;
+use crate::root::RootMessage;
 use crate::topology::ActorKind;
 
 impl JobActor {
@@ -23,25 +26,34 @@ impl JobActor {
         state: &mut JobActorState,
     ) -> Result<(), SpawnErr> {
         if state.checkpoints.actor().get_id() == who {
+            self.count_death(state.checkpoints.entry().death_origin(), state);
             state.checkpoints = self.spawn_checkpoints(myself)?;
         }
         if let Some(region) = find(&state.regions, who) {
+            self.count_death(state.regions[&region].entry().death_origin(), state);
             let post = self.spawn_region(myself, region)?;
             state.regions.insert(region, post);
         }
         if let Some(operator) = find(&state.enumerators, who) {
             // Before the new one stands behind the same path.
-            let is_asked = state.enumerators[&operator].entry().was_kill_asked();
+            let origin = state.enumerators[&operator].entry().death_origin();
             let post = self.spawn_enumerator(myself, operator)?;
             state.enumerators.insert(operator, post);
             // What it had assigned is known only to the readers: the region starts again from the checkpoint.
-            let origin = if is_asked { Origin::Asked } else { Origin::Failure };
             let region = self.shared.plan.vertex(operator).region;
             let failure =
                 Failure::new(self.shared.plan.vertex(operator).name.clone(), 0, "its enumerator ended");
             tell_region(state, region, RegionMessage::Failed { attempt: None, failure, origin });
         }
         Ok(())
+    }
+
+    /// Enumerators are not counted here: the restart policy judges the failure of their region.
+    fn count_death(&self, origin: Origin, state: &mut JobActorState) {
+        if state.own_deaths.on_death(origin) == Verdict::GiveUp {
+            let cause = "its supervisors end again and again by themselves; the log says why";
+            self.root.cast(RootMessage::JobEnded(JobEnd::Failed(Failure::new("job", 0, cause))));
+        }
     }
 
     pub(super) fn spawn_checkpoints(

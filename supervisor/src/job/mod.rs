@@ -10,6 +10,7 @@ mod manifests;
 mod outcome;
 mod publishing;
 mod region;
+mod reports;
 mod shared;
 mod splits;
 

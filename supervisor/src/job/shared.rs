@@ -19,11 +19,12 @@ use super::outcome::Outcome;
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::message::ControlLink;
+use crate::picture::edges;
 use crate::post::Slot;
 use crate::report::{Counters, History, JobTotals, StopSignal};
 use crate::source_state::SourceMemory;
 use crate::storage::ManifestStore;
-use crate::topology::{JobState, Topology, edges};
+use crate::topology::{JobState, Topology};
 
 /// A job, whoever its actors are.
 pub(crate) struct JobShared {

@@ -51,6 +51,16 @@ pub(crate) struct WorkerState {
     /// Regions whose job waits for `Gone`.
     pub(super) cancelling: BTreeMap<RegionId, AttemptId>,
     pub(super) closing: Vec<oneshot::Sender<()>>,
+    life: Life,
+}
+
+/// Whether attempts may be started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Life {
+    #[default]
+    Open,
+    /// The run ends: a region that has not heard of it yet may still ask for an attempt.
+    Closed,
 }
 
 impl Actor for WorkerActor {
@@ -107,6 +117,7 @@ impl Actor for WorkerActor {
             }
             WorkerMessage::Close(done) => {
                 self.shared.all_attempts().iter().for_each(|attempt| attempt.end());
+                state.life = Life::Closed;
                 state.closing.push(done);
                 self.answer(state);
             }
@@ -125,7 +136,7 @@ impl Actor for WorkerActor {
                 attempt.deployment.get().is_some_and(|post| post.actor().get_id() == who.get_id())
             };
             if let Some(attempt) = self.shared.all_attempts().into_iter().find(of_it) {
-                let origin = if attempt.entry.was_kill_asked() { Origin::Asked } else { Origin::Failure };
+                let origin = attempt.entry.death_origin();
                 attempt
                     .fail(region_failure(attempt.region, &format!("its deployment ended: {event}")), origin);
             }
@@ -175,7 +186,7 @@ impl WorkerActor {
 
     fn deploy(&self, myself: &ActorRef<WorkerMessage>, deployment: Deployment, state: &WorkerState) {
         let (region, id) = (deployment.region, deployment.attempt);
-        if state.fences.get(&region).is_some_and(|fence| id < *fence) || !state.closing.is_empty() {
+        if state.fences.get(&region).is_some_and(|fence| id < *fence) || state.life == Life::Closed {
             return;
         }
         let path = format!("deployment-{}", region.0);

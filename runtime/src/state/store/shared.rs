@@ -189,8 +189,10 @@ impl Shared {
 }
 
 pub(super) fn running(inner: &Inner) -> Result<()> {
-    if inner.life == Life::Running {
-        return Ok(());
-    }
-    Err(Error::Store { problem: "it is closed".to_owned() })
+    let problem = match inner.life {
+        Life::Running => return Ok(()),
+        Life::Stopping => "it is closed",
+        Life::Stopped => "its writer has ended: if nobody closed it that is a bug, and the log has the panic",
+    };
+    Err(Error::Store { problem: problem.to_owned() })
 }
