@@ -39,6 +39,21 @@ impl SliceSpan {
     }
 }
 
+/// A window that fires, and the one after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Firing {
+    pub(crate) start: i64,
+    pub(crate) last: i64,
+    pub(crate) following: Option<Following>,
+}
+
+/// A window that comes after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Following {
+    pub(crate) start: i64,
+    pub(crate) last: i64,
+}
+
 impl Slicing {
     pub(crate) fn new(size: i64, slide: i64, offset: i64) -> Self {
         let (size, slide) = (size.max(1), slide.max(1));
@@ -66,6 +81,13 @@ impl Slicing {
         let next = start.checked_add(self.slide);
         // Only the first of all may begin between two multiples.
         if start == i64::MIN { next.map(|next| self.last_window(next)) } else { next }
+    }
+
+    /// The window that begins at `start`, as it fires.
+    pub(crate) fn firing(&self, start: i64) -> Firing {
+        let following = |start| Following { start, last: self.last_timestamp(start) };
+        let last = self.last_timestamp(start);
+        Firing { start, last, following: self.next_window(start).map(following) }
     }
 
     /// The slice of a timestamp.

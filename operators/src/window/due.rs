@@ -18,8 +18,11 @@ pub(crate) struct Due<K> {
 }
 
 impl<K> Due<K> {
-    fn order(&self) -> (i64, KeyHash) {
-        (self.at, self.hash)
+    /// Time, then hash, as one number: compared without a branch.
+    #[inline(always)]
+    fn order(&self) -> u128 {
+        let at = (self.at ^ i64::MIN) as u64;
+        u128::from(at) << 64 | u128::from(self.hash.0)
     }
 }
 
@@ -62,11 +65,18 @@ impl<K> Default for Bucket<K> {
 }
 
 impl<K> Bucket<K> {
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, due: Due<K>) {
         if self.run.last().is_none_or(|last| *last <= due) {
             self.run.push(due);
-        } else if self.run.len() < RUN_MIN {
+        } else {
+            self.push_other(due);
+        }
+    }
+
+    #[inline(never)]
+    fn push_other(&mut self, due: Due<K>) {
+        if self.run.len() < RUN_MIN {
             self.others.append(&mut self.run);
             self.run.push(due);
         } else {
@@ -88,8 +98,8 @@ impl<K> Bucket<K> {
 /// Keys by the time at which they are due.
 #[derive(Debug)]
 pub(crate) struct DueIndex<K> {
-    /// Time that one bucket covers.
-    width: i64,
+    /// Low bits of a time, which don't tell its bucket.
+    bits: u32,
     buckets: BTreeMap<i64, Bucket<K>>,
     /// The bucket that was registered in last, out of `buckets`.
     filling: (i64, Bucket<K>),
@@ -104,9 +114,10 @@ pub(crate) struct DueIndex<K> {
 }
 
 impl<K> DueIndex<K> {
+    /// A bucket covers the time `width` at most.
     pub(crate) fn new(width: i64) -> Self {
         Self {
-            width: width.max(1),
+            bits: width.max(1).ilog2(),
             buckets: BTreeMap::new(),
             filling: (i64::MIN, Bucket::default()),
             front: Bucket::default().sorted(),
@@ -116,13 +127,12 @@ impl<K> DueIndex<K> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn register(&mut self, at: i64, hash: KeyHash, key: K) {
-        let bucket = if self.width == 1 { at } else { at.div_euclid(self.width) };
+        let bucket = at >> self.bits;
         let due = Due { at, hash, key };
         if bucket < self.unsorted_from {
-            self.extra.push(Reverse(due));
-            return;
+            return self.register_extra(due);
         }
         if bucket != self.filling.0 {
             self.fill(bucket);
@@ -130,7 +140,13 @@ impl<K> DueIndex<K> {
         self.filling.1.push(due);
     }
 
+    #[inline(never)]
+    fn register_extra(&mut self, due: Due<K>) {
+        self.extra.push(Reverse(due));
+    }
+
     /// Makes a bucket the one that is registered in.
+    #[inline(never)]
     fn fill(&mut self, bucket: i64) {
         let next = (bucket, self.buckets.remove(&bucket).unwrap_or_default());
         let (before, entries) = std::mem::replace(&mut self.filling, next);
@@ -146,19 +162,16 @@ impl<K> DueIndex<K> {
     }
 
     /// Takes the earliest that is due at `now` or before.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&mut self, now: i64) -> Option<Due<K>> {
         loop {
             let [first, second] = self.front.each_ref().map(|part| part.as_slice().first());
-            let (part, sorted) = match (first, second) {
-                (Some(first), Some(second)) if second < first => (1, Some(second)),
-                (None, Some(second)) => (1, Some(second)),
-                (first, _) => (0, first),
+            let part = match (first, second) {
+                (Some(first), Some(second)) => usize::from(second < first),
+                (first, _) => usize::from(first.is_none()),
             };
-            match (sorted, self.extra.peek()) {
-                (None, None) => {
-                    self.advance(now)?;
-                }
+            match (self.front[part].as_slice().first(), self.extra.peek()) {
+                (None, None) => self.advance(now)?,
                 (Some(sorted), extra) if extra.is_none_or(|Reverse(extra)| sorted <= extra) => {
                     if sorted.at > now {
                         return None;
@@ -175,10 +188,11 @@ impl<K> DueIndex<K> {
     }
 
     /// Sorts the next bucket if its time has come.
+    #[inline(never)]
     fn advance(&mut self, now: i64) -> Option<()> {
         let filling = (!self.filling.1.is_empty()).then_some(self.filling.0);
         let bucket = self.buckets.keys().next().copied().into_iter().chain(filling).min()?;
-        if bucket > now.div_euclid(self.width) {
+        if bucket > now >> self.bits {
             return None;
         }
         let front = if filling == Some(bucket) {

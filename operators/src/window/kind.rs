@@ -35,7 +35,12 @@ pub(crate) trait WindowKind: Clone + Send + Sync + 'static {
     ) -> Option<i64>;
 
     /// Looks at a key at `at`, and takes out the window that is due then.
-    fn fire<F: WindowFunction>(&self, held: &mut Self::Held<F::Acc>, at: i64, function: &F) -> Look<F::Acc>;
+    fn fire<F: WindowFunction>(
+        &mut self,
+        held: &mut Self::Held<F::Acc>,
+        at: i64,
+        function: &F,
+    ) -> Look<F::Acc>;
 
     /// When the key is looked at next.
     fn next_look<Acc: StateValue + Clone>(&self, held: &Self::Held<Acc>) -> Option<i64>;

@@ -13,7 +13,7 @@ use tidegate_runtime::time::Timestamp;
 
 use super::due::{Due, DueIndex};
 use super::function::WindowFunction;
-use super::kind::{Next, Verdict, WindowKind};
+use super::kind::{Look, Next, Verdict, WindowKind};
 use super::session::Stretch;
 use crate::key::KeyFunction;
 use crate::operator::input::{KeyedInput, render_key};
@@ -118,22 +118,20 @@ impl<F: WindowFunction, W: WindowKind> WindowOperator<F, W> {
     }
 
     /// Looks at a key that is due.
+    #[inline(always)]
     fn fire(&mut self, Due { at, hash, key }: Due<F::Key>) -> Result<()> {
         let Self { function, kind, table, due, firing, output, .. } = self;
         let table = table.as_mut().expect("I9: a task is opened before its first step");
         table.announce(due.ahead(ENTRY_AHEAD), due.ahead(HEADER_AHEAD));
-        let (key, _) = firing.insert((key, at));
-        let look = table.change(hash, key, |held| {
-            let look = kind.fire(held, at, &**function);
-            (if look.next == Next::Never { Retention::Delete } else { Retention::Keep }, look)
+        let (key, _) = &*firing.insert((key, at));
+        let next = table.change(hash, key, |held| {
+            let Look { fired, next } = kind.fire(held, at, &**function);
+            if let Some((window, acc)) = fired {
+                function.emit(key, window, acc, output);
+            }
+            (if next == Next::Never { Retention::Delete } else { Retention::Keep }, next)
         })?;
-        let Some(look) = look else { return Ok(()) };
-        if let Some((window, acc)) = look.fired {
-            function.emit(key, window, acc, output);
-        }
-        if let Some((key, _)) = firing.take()
-            && let Next::At(next) = look.next
-        {
+        if let (Some((key, _)), Some(Next::At(next))) = (firing.take(), next) {
             due.register(next, hash, key);
         }
         Ok(())

@@ -62,7 +62,12 @@ impl WindowKind for SessionWindows {
     }
 
     #[inline(always)]
-    fn fire<F: WindowFunction>(&self, held: &mut Sessions<F::Acc>, at: i64, _function: &F) -> Look<F::Acc> {
+    fn fire<F: WindowFunction>(
+        &mut self,
+        held: &mut Sessions<F::Acc>,
+        at: i64,
+        _function: &F,
+    ) -> Look<F::Acc> {
         if held.registered() != Some(at) {
             return Look { fired: None, next: Next::AsRegistered };
         }

@@ -2,7 +2,7 @@
 
 use tidegate_runtime::state::StateValue;
 
-use super::assigner::{SliceSpan, Slicing};
+use super::assigner::{Firing, SliceSpan, Slicing};
 use super::function::WindowFunction;
 use super::kind::{Look, Next, Verdict, WindowKind};
 use super::session::Stretch;
@@ -16,11 +16,23 @@ pub(crate) struct SlicedWindows {
     slice: SliceSpan,
     /// The first window that it is in.
     first_window: i64,
+    /// The watermark that was seen last, and the first window that is open by it.
+    watermark: i64,
+    first_open: i64,
+    /// The window that fired last: many keys have the same.
+    firing: Firing,
 }
 
 impl SlicedWindows {
     pub(crate) fn new(slicing: Slicing) -> Self {
-        Self { slicing, slice: SliceSpan::EMPTY, first_window: i64::MIN }
+        Self {
+            slicing,
+            slice: SliceSpan::EMPTY,
+            first_window: i64::MIN,
+            watermark: i64::MIN,
+            first_open: slicing.first_open(i64::MIN),
+            firing: slicing.firing(i64::MIN),
+        }
     }
 }
 
@@ -69,21 +81,25 @@ impl WindowKind for SlicedWindows {
             function.add(acc, record);
             return None;
         }
-        let first_window = || self.first_window.max(self.slicing.first_open(watermark));
-        let next = held.open(start, function.begin(record), first_window)?;
+        if watermark != self.watermark {
+            (self.watermark, self.first_open) = (watermark, self.slicing.first_open(watermark));
+        }
+        let next = held.open(start, function.begin(record), self.first_window.max(self.first_open))?;
         Some(self.slicing.last_timestamp(next))
     }
 
     #[inline(always)]
-    fn fire<F: WindowFunction>(&self, held: &mut Slices<F::Acc>, at: i64, function: &F) -> Look<F::Acc> {
+    fn fire<F: WindowFunction>(&mut self, held: &mut Slices<F::Acc>, at: i64, function: &F) -> Look<F::Acc> {
+        if held.next != self.firing.start {
+            self.firing = self.slicing.firing(held.next);
+        }
         // An earlier registration stays in the index when the key's next window changes: it finds nothing to do.
-        if self.slicing.last_timestamp(held.next) != at {
+        if self.firing.last != at {
             return Look { fired: None, next: Next::AsRegistered };
         }
-        let window = self.slicing.window(held.next);
-        let acc = held.fire(&self.slicing, |acc, more| function.merge(acc, more));
+        let acc = held.fire(&self.slicing, &self.firing, |acc, more| function.merge(acc, more));
         let next = self.next_look(held).map_or(Next::Never, Next::At);
-        Look { fired: acc.map(|acc| (window, acc)), next }
+        Look { fired: acc.map(|acc| (self.slicing.window(self.firing.start), acc)), next }
     }
 
     #[inline]

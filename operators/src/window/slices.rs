@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::assigner::Slicing;
+use super::assigner::{Firing, Slicing};
 
 /// What the records of one slice come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,10 +48,9 @@ impl<Acc> Slices<Acc> {
         Some(&mut older[place].acc)
     }
 
-    /// Adds a slice that is not there. `first_window` is the first that it is in and that is open. Says if that is
+    /// Adds a slice that is not there. `first` is the first window that it is in and that is open. Says if that is
     /// now the window that fires next.
-    pub(crate) fn open(&mut self, start: i64, acc: Acc, first_window: impl FnOnce() -> i64) -> Option<i64> {
-        let first = first_window();
+    pub(crate) fn open(&mut self, start: i64, acc: Acc, first: i64) -> Option<i64> {
         let is_first = first < self.next || self.newest.is_none();
         if is_first {
             self.next = first;
@@ -75,19 +74,21 @@ impl<Acc> Slices<Acc> {
 
     /// Merges the slices of the window that is next, drops those that no later window has, and goes on to the next
     /// window that has any.
-    #[inline]
-    pub(crate) fn fire(&mut self, slicing: &Slicing, merge: impl Fn(&mut Acc, Acc)) -> Option<Acc>
+    #[inline(always)]
+    pub(crate) fn fire(
+        &mut self,
+        slicing: &Slicing,
+        firing: &Firing,
+        merge: impl Fn(&mut Acc, Acc),
+    ) -> Option<Acc>
     where
         Acc: Clone,
     {
-        let (window, last) = (self.next, slicing.last_timestamp(self.next));
-        let following = slicing.next_window(window);
-        let is_over = |slice: &Slice<Acc>| following.is_none_or(|following| slice.start < following);
-        let mut sum =
-            if self.older.is_some() { self.fire_older(window, last, is_over, &merge) } else { None };
-        let newest = match self.newest.take_if(|newest| is_over(newest)) {
-            Some(slice) => (slice.start <= last).then_some(slice.acc),
-            None => self.newest.as_ref().filter(|slice| slice.start <= last).map(|slice| slice.acc.clone()),
+        let mut sum = if self.older.is_some() { self.fire_older(firing, &merge) } else { None };
+        let is_in = |newest: &Slice<Acc>| newest.start <= firing.last;
+        let newest = match self.newest.take_if(|newest| is_over(newest, firing)) {
+            Some(slice) => is_in(&slice).then_some(slice.acc),
+            None => self.newest.as_ref().filter(|slice| is_in(slice)).map(|slice| slice.acc.clone()),
         };
         match (&mut sum, newest) {
             (Some(sum), Some(newest)) => merge(sum, newest),
@@ -95,21 +96,17 @@ impl<Acc> Slices<Acc> {
             (Some(_), None) => {}
         }
         let first = self.older().first().or(self.newest.as_ref()).map(|slice| slice.start);
-        if let (Some(first), Some(following)) = (first, following) {
-            let is_following = first <= slicing.last_timestamp(following);
-            self.next = if is_following { following } else { slicing.first_window(first).max(following) };
+        if let (Some(first), Some(following)) = (first, firing.following) {
+            let is_following = first <= following.last;
+            self.next =
+                if is_following { following.start } else { slicing.first_window(first).max(following.start) };
         }
         sum
     }
 
     /// The part of the older slices in that.
-    fn fire_older(
-        &mut self,
-        window: i64,
-        last: i64,
-        is_over: impl Fn(&Slice<Acc>) -> bool,
-        merge: &impl Fn(&mut Acc, Acc),
-    ) -> Option<Acc>
+    #[inline(never)]
+    fn fire_older(&mut self, firing: &Firing, merge: &impl Fn(&mut Acc, Acc)) -> Option<Acc>
     where
         Acc: Clone,
     {
@@ -119,13 +116,13 @@ impl<Acc> Slices<Acc> {
             Some(sum) => merge(sum, acc),
             None => sum = Some(acc),
         };
-        let over = older.partition_point(is_over);
+        let over = older.partition_point(|slice| is_over(slice, firing));
         for slice in older.drain(..over) {
-            if slice.start >= window && slice.start <= last {
+            if slice.start >= firing.start && slice.start <= firing.last {
                 add(slice.acc);
             }
         }
-        for slice in older.iter().take_while(|slice| slice.start <= last) {
+        for slice in older.iter().take_while(|slice| slice.start <= firing.last) {
             add(slice.acc.clone());
         }
         if older.is_empty() {
@@ -133,6 +130,12 @@ impl<Acc> Slices<Acc> {
         }
         sum
     }
+}
+
+/// Whether a slice is in no window after the one that fires.
+#[inline(always)]
+fn is_over<Acc>(slice: &Slice<Acc>, firing: &Firing) -> bool {
+    firing.following.is_none_or(|following| slice.start < following.start)
 }
 
 #[cfg(test)]
@@ -156,7 +159,7 @@ mod tests {
             for (at, rise) in steps {
                 if slicing.covers(at) && !slicing.is_late(at, watermark) {
                     let slice = slicing.slice(at);
-                    let first = || slicing.first_window(slice.start).max(slicing.first_open(watermark));
+                    let first = slicing.first_window(slice.start).max(slicing.first_open(watermark));
                     match slices.slice_mut(slice.start) {
                         Some(acc) => acc.push(at),
                         None => {
@@ -174,7 +177,7 @@ mod tests {
                 watermark = watermark.max(rise);
                 while !slices.is_empty() && slicing.last_timestamp(slices.next) <= watermark {
                     let window = slices.next;
-                    let mut fired = slices.fire(&slicing, |sum, more| sum.extend(more)).unwrap_or_default();
+                    let mut fired = slices.fire(&slicing, &slicing.firing(window), |sum, more| sum.extend(more)).unwrap_or_default();
                     let mut expected = model.remove(&window).unwrap_or_default();
                     fired.sort_unstable();
                     expected.sort_unstable();

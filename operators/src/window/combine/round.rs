@@ -20,15 +20,22 @@ pub(super) struct Round<K, Acc> {
 
 /// A partial that may grow.
 pub(super) struct Open<K, Acc> {
-    pub(super) hash: KeyHash,
+    /// The key's hash, spread by the pane.
+    pub(super) spread: KeyHash,
     pub(super) key: K,
     pub(super) span: Span,
     pub(super) records: u64,
     pub(super) acc: Acc,
 }
 
-/// Spreads panes of one key.
+/// Spreads panes of one key. It is odd, so that no two panes of a key have one spread hash.
 const PANE_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The hash of a key in a pane; twice, it is the key's hash again.
+#[inline(always)]
+pub(super) fn spread(hash: KeyHash, pane: i64) -> KeyHash {
+    KeyHash(hash.0 ^ (pane as u64).wrapping_mul(PANE_FACTOR))
+}
 
 impl<K, Acc> Default for Round<K, Acc> {
     fn default() -> Self {
@@ -67,11 +74,10 @@ impl<K: Eq, Acc> Round<K, Acc> {
 
     /// Where the partial of a key and pane is, or can be put.
     #[inline(always)]
-    pub(super) fn find(&self, hash: KeyHash, pane: i64, key: &K) -> Place {
-        let spread = KeyHash(hash.0 ^ (pane as u64).wrapping_mul(PANE_FACTOR));
+    pub(super) fn find(&self, spread: KeyHash, key: &K) -> Place {
         self.index.find(spread, |position| {
             let open = &self.open.records[position];
-            open.hash == hash && open.span.pane == pane && open.key == *key
+            open.spread == spread && open.key == *key
         })
     }
 
@@ -100,7 +106,7 @@ impl<K: Eq, Acc> Round<K, Acc> {
         };
         Batch {
             timestamps: open.records.iter().map(|open| Timestamp(open.span.last)).collect(),
-            hashes: open.records.iter().map(|open| open.hash).collect(),
+            hashes: open.records.iter().map(|open| spread(open.spread, open.span.pane)).collect(),
             watermarks: std::mem::take(&mut open.watermarks),
             records: open.records.drain(..).map(partial).collect(),
         }

@@ -14,7 +14,7 @@ use tidegate_runtime::time::Timestamp;
 use super::grouping::{Divides, Grouping, Span};
 use super::pace::{Pace, Treatment};
 use super::partial::Partial;
-use super::round::{Open, Round};
+use super::round::{Open, Round, spread};
 use crate::key::KeyFunction;
 use crate::window::function::WindowFunction;
 
@@ -89,7 +89,8 @@ impl<F: WindowFunction, G: Grouping> Combine<F, G> {
             *at = from + next;
             let record = records.next().expect("I2: every record of a keyed edge has its hash");
             let Some(pane) = grouping.pane(timestamp) else { continue };
-            let place = round.find(hash, pane, key);
+            let spread = spread(hash, pane);
+            let place = round.find(spread, key);
             if let Some(position) = place.found {
                 let (open, since) = round.partial(position);
                 if grouping.grow(&mut open.span, timestamp, since) {
@@ -100,7 +101,7 @@ impl<F: WindowFunction, G: Grouping> Combine<F, G> {
             }
             let span = Span { pane, start: timestamp, last: timestamp };
             let acc = function.begin(record);
-            round.begin(&place, Open { hash, key: key.clone(), span, records: 1, acc });
+            round.begin(&place, Open { spread, key: key.clone(), span, records: 1, acc });
         }
         *at = until;
     }
