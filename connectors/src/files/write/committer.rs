@@ -26,6 +26,7 @@ impl Committer for FileCommitter {
         let publications: Vec<Publication> =
             committables.iter().map(Publication::decode).collect::<Result<_, Error>>()?;
         if !publications.is_empty() {
+            publications.iter().try_for_each(|publication| self.check_present(publication))?;
             // First: whoever sees a part of this checkpoint must also see that nothing older may be restored.
             let mark = format!("{}\n", checkpoint.0);
             write_atomically(&*self.files, &self.layout.mark(self.subtask), mark.as_bytes())?;
@@ -41,6 +42,28 @@ impl Committer for FileCommitter {
 }
 
 impl FileCommitter {
+    /// A part that is in neither place was published before, and a reader of the output has taken it away since; or it
+    /// is lost. The mark tells: what is prepared after the checkpoint that it names was never published.
+    fn check_present(&self, publication: &Publication) -> Result<()> {
+        for part in &publication.publish {
+            let is_there = self.files.file_len(&self.layout.published(&part.name))?.is_some()
+                || self.files.file_len(&self.layout.unpublished(&part.name))?.is_some();
+            if is_there
+                || self.layout.published_up_to(&*self.files, self.subtask)? >= Some(publication.checkpoint)
+            {
+                continue;
+            }
+            let problem = format!(
+                "{} is gone before it was published, with {} bytes of output; put it back, or start afresh with an \
+                 empty directory",
+                shown(&self.layout.unpublished(&part.name)),
+                part.bytes
+            );
+            return Err(Error::Output { directory: self.layout.directory.clone(), problem }.into());
+        }
+        Ok(())
+    }
+
     fn publish(&self, publication: &Publication) -> Result<()> {
         for part in &publication.publish {
             self.publish_part(part)?;
@@ -63,8 +86,7 @@ impl FileCommitter {
             None => {}
         }
         match self.files.rename(&from, &to) {
-            // Only a commit removes the name of a pending part, so this one was published, and a reader of the
-            // output has taken it away since.
+            // It was published (see `check_present`), and a reader of the output has taken it away since.
             Err(error) if not_found(&error) => {
                 tracing::warn!(part = %part.name, "a published part is no longer in the output");
                 Ok(())

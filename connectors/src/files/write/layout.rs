@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use tidegate_runtime::files::TEMPORARY_SUFFIX;
-use tidegate_runtime::id::AttemptId;
+use tidegate_runtime::Result;
+use tidegate_runtime::files::{FileLayer, TEMPORARY_SUFFIX, read_optional};
+use tidegate_runtime::id::{AttemptId, CheckpointId};
+
+use crate::error::Error;
 
 /// Name of the directory of what is not published.
 const PENDING: &str = ".pending";
@@ -35,6 +38,22 @@ impl Layout {
     /// Says which checkpoint a subtask published last.
     pub(crate) fn mark(&self, subtask: u32) -> PathBuf {
         self.pending.join(format!("{MARK}{subtask}"))
+    }
+
+    /// The checkpoint up to which a subtask has published its output, or began to; `None` before the first.
+    pub(crate) fn published_up_to(
+        &self,
+        files: &dyn FileLayer,
+        subtask: u32,
+    ) -> Result<Option<CheckpointId>> {
+        let path = self.mark(subtask);
+        let Some(bytes) = read_optional(files, &path)? else { return Ok(None) };
+        let text = String::from_utf8_lossy(&bytes);
+        let damaged = |_| Error::Output {
+            directory: self.directory.clone(),
+            problem: format!("{} is damaged: `{}`", shown(&path), text.trim()),
+        };
+        Ok(Some(CheckpointId(text.trim().parse::<u64>().map_err(damaged)?)))
     }
 
     pub(crate) fn unpublished(&self, name: &str) -> PathBuf {

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use tidegate_runtime::Result;
-use tidegate_runtime::files::{FileLayer, read_optional};
-use tidegate_runtime::id::CheckpointId;
+use tidegate_runtime::files::FileLayer;
 use tidegate_runtime::sink::SinkContext;
 
-use super::layout::{Layout, PartName, shown};
+use super::layout::{Layout, PartName};
 use super::snapshot::{PartLength, WriterSnapshot};
 use crate::error::Error;
 
@@ -43,13 +42,7 @@ impl Restored {
 
     /// Refuses a checkpoint that is older than what is published: its records would be published twice (case 86).
     pub(crate) fn check_mark(&self, cx: &SinkContext, files: &dyn FileLayer, layout: &Layout) -> Result<()> {
-        let Some(bytes) = read_optional(files, &layout.mark(cx.subtask.index))? else { return Ok(()) };
-        let text = String::from_utf8_lossy(&bytes);
-        let damaged = |_| Error::Output {
-            directory: layout.directory.clone(),
-            problem: format!("{} is damaged: `{}`", shown(&layout.mark(cx.subtask.index)), text.trim()),
-        };
-        let published = CheckpointId(text.trim().parse::<u64>().map_err(damaged)?);
+        let Some(published) = layout.published_up_to(files, cx.subtask.index)? else { return Ok(()) };
         if cx.restored.is_none_or(|restored| restored < published) {
             let from = cx.restored.map_or_else(|| "the beginning".to_owned(), |id| id.to_string());
             let problem = format!(

@@ -272,6 +272,35 @@ fn a_published_part_that_a_reader_took_away_is_no_trouble() -> Result<()> {
     Ok(())
 }
 
+/// Somebody has cleaned up: what was prepared and never published can't be published any more.
+#[test]
+fn a_prepared_part_that_was_removed_is_lost_output_and_an_error() -> Result<()> {
+    let files = FaultyFiles::new();
+    let sink = sink(&files, None);
+    sink.check(Lineage(7), RunStart::Fresh)?;
+    let cx = sink_context(0, 1);
+    let (mut writer, mut committer) = (sink.writer(&cx, &[])?, sink.committer(&cx)?.expect("it commits"));
+    for checkpoint in [1, 2] {
+        write(&mut writer, checkpoint..checkpoint + 1)?;
+        let (_, job) = writer.freeze(CheckpointId(checkpoint))?;
+        let committables = job.expect("a file sink prepares")()?;
+        if checkpoint == 2 {
+            for name in unpublished(&files)? {
+                files.remove(&Path::new(OUT).join(".pending").join(name))?;
+            }
+            for _ in 0..2 {
+                let error =
+                    committer.commit(CheckpointId(2), &committables).expect_err("it is lost").to_string();
+                assert!(error.contains("part-0-1-1.jsonl is gone before it was published"), "{error}");
+            }
+        } else {
+            committer.commit(CheckpointId(1), &committables)?;
+        }
+    }
+    assert_eq!(published(&files)?, [1]);
+    Ok(())
+}
+
 #[test]
 fn a_checkpoint_older_than_the_output_is_refused() -> Result<()> {
     // Case 86.
