@@ -134,7 +134,7 @@ pub struct JobConfig {
     pub restart: RestartPolicy,
     /// Number of key groups; fixed for the life of the state.
     pub key_groups: Option<u16>,
-    /// Bytes that a gate may queue; default 4 MiB.
+    /// Bytes that a gate may queue; default 256 KiB: more would not stay in the processor's cache until it is read.
     pub gate_bytes: Option<usize>,
     /// Entries of keyed state that each table keeps in memory; default: no limit.
     pub table_entries_max: Option<usize>,
@@ -160,7 +160,7 @@ pub enum Endpoint {
 
 impl JobConfig {
     /// Room for queued bytes in a gate, unless set.
-    pub const GATE_BYTES_DEFAULT: usize = 4 << 20;
+    pub const GATE_BYTES_DEFAULT: usize = 256 << 10;
     /// Longest step, unless set.
     pub const STEP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 

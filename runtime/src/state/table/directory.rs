@@ -1,37 +1,60 @@
 //! Finds the segment of a hash: extendible hashing over the top bits, with the headers in one array.
 //!
 //! The array doubles when a segment that already uses all its bits must be divided. A segment that was not divided
-//! since stands at the first of the entries that are its own; the others are blank and say its depth. So growth
-//! copies headers only, and slots move one segment at a time.
+//! since stands at the first of the entries that are its own; the others are blank. How many bits each entry's segment
+//! uses stands in an array of its own, a byte each, so that a look-up reads no blank header. Growth copies headers
+//! only, and what they hold moves one segment at a time.
+
+use std::ops::Range;
 
 use crate::key::KeyHash;
 use crate::state::table::key::TableKey;
-use crate::state::table::prefetch::prefetch;
-use crate::state::table::range::{HashRange, Position};
-use crate::state::table::segment::{Coverage, SEGMENT_SLOTS_MAX, Segment};
+use crate::state::table::range::{HashRange, Ruler, bucket_of};
+use crate::state::table::segment::{Coverage, Segment};
 
 /// Depth of an empty table.
 const DEPTH_MIN: u8 = 3;
 /// 16 M segments: more entries than a machine's memory holds.
 const DEPTH_MAX: u8 = 24;
-/// Entries for each segment below which the array doesn't double.
-const ENTRIES_MIN: usize = 64;
-/// Slots in a segment when the number of entries is known before.
-const SLOTS_AIMED: u64 = 512;
+/// Length up to which the array doubles although the table has few entries: 4 MiB.
+const LEN_FREE: usize = 1 << 14;
+/// Entries of the table for each of the array below which it doesn't double any more.
+const ENTRIES_MIN: u64 = 8;
+/// Entries of the array that are read from the store together.
+const LOADED_TOGETHER: usize = 4;
 
 pub(crate) struct Directory<K, C> {
     segments: Vec<Segment<K, C>>,
+    /// Hash bits that number the segment of each entry. Below the directory's: the segment has several entries.
+    depths: Vec<u8>,
     depth: u8,
     range: HashRange,
+    /// Entries that the table had when it was opened, in memory or not.
+    expected: u64,
+    /// Entries and tombstones.
+    used: usize,
+    /// Bytes that the segments' headers point to.
+    held: usize,
+}
+
+/// Where a look-up starts: a segment's first entry in the array, and a bucket of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spot {
+    pub(crate) segment: usize,
+    pub(crate) bucket: usize,
 }
 
 impl<K: TableKey, C> Directory<K, C> {
+    /// Entries in a segment when their number is known before: at most this, and at least half.
+    const ENTRIES_AIMED: u64 = Segment::<K, C>::ENTRIES_MAX as u64 * 5 / 8;
+
     /// For about `expected` entries.
     pub(crate) fn new(range: HashRange, expected: u64, coverage: Coverage) -> Self {
-        let wanted = (expected / SLOTS_AIMED).max(1).next_power_of_two().trailing_zeros();
+        let segments = range.positions(expected).div_ceil(Self::ENTRIES_AIMED);
+        let wanted = segments.max(1).next_power_of_two().trailing_zeros();
         let depth = (wanted as u8).clamp(DEPTH_MIN, DEPTH_MAX);
-        let segments = (0..1usize << depth).map(|_| Segment::new(depth, coverage)).collect();
-        Self { segments, depth, range }
+        let segments = (0..1usize << depth).map(|_| Segment::new(coverage)).collect();
+        Self { segments, depths: vec![depth; 1 << depth], depth, range, expected, used: 0, held: 0 }
     }
 
     pub(crate) fn range(&self) -> &HashRange {
@@ -43,24 +66,19 @@ impl<K: TableKey, C> Directory<K, C> {
         self.segments.len()
     }
 
+    /// Computed without a branch, which half of the records would miss.
     #[inline(always)]
-    pub(crate) fn position(&self, hash: KeyHash) -> Position {
-        self.range.position(hash)
+    pub(crate) fn spot(&self, hash: KeyHash) -> Spot {
+        let position = self.range.position(hash);
+        let entry = (position >> (64 - u32::from(self.depth))) as usize;
+        let depth = self.depths[entry];
+        let bits = self.depth - depth;
+        Spot { segment: entry >> bits << bits, bucket: bucket_of(position, depth) }
     }
 
-    /// The segment of a position: its first entry, computed without a branch that half of the records would miss.
-    #[inline(always)]
-    pub(crate) fn index(&self, position: Position) -> usize {
-        let index = (position >> (64 - u32::from(self.depth))) as usize;
-        let bits = self.depth - self.segments[index].depth;
-        index >> bits << bits
-    }
-
-    /// Fetches into the cache the header of a position.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, position: Position) {
-        let index = (position >> (64 - u32::from(self.depth))) as usize;
-        prefetch(self.segments.as_ptr().wrapping_add(index));
+    /// The segment of a hash.
+    pub(crate) fn index(&self, hash: KeyHash) -> usize {
+        self.spot(hash).segment
     }
 
     #[inline(always)]
@@ -73,63 +91,86 @@ impl<K: TableKey, C> Directory<K, C> {
         &mut self.segments[index]
     }
 
-    /// A segment to be changed, with the range that its methods want.
-    pub(crate) fn parts(&mut self, index: usize) -> (&HashRange, &mut Segment<K, C>) {
-        (&self.range, &mut self.segments[index])
+    /// Changes what a segment holds; gets what numbers its buckets.
+    pub(crate) fn change<R>(
+        &mut self,
+        index: usize,
+        change: impl FnOnce(&mut Segment<K, C>, Ruler) -> R,
+    ) -> R {
+        let segment = &mut self.segments[index];
+        let (used, held) = (segment.used(), segment.bytes());
+        let result = change(segment, Ruler::new(self.range, self.depths[index]));
+        self.used = self.used + segment.used() - used;
+        self.held = self.held + segment.bytes() - held;
+        result
+    }
+
+    /// Number of entries and tombstones.
+    pub(crate) fn used(&self) -> usize {
+        self.used
     }
 
     /// The first entry of the segment that an entry of the array belongs to.
     pub(crate) fn first_of(&self, entry: usize) -> usize {
-        let bits = self.depth - self.segments[entry].depth;
+        let bits = self.depth - self.depths[entry];
         entry >> bits << bits
     }
 
     /// How many entries of the array a segment has.
     pub(crate) fn span(&self, index: usize) -> usize {
-        1 << (self.depth - self.segments[index].depth)
+        1 << (self.depth - self.depths[index])
     }
 
-    /// The hashes of a segment, both ends included.
-    pub(crate) fn hashes(&self, index: usize) -> Option<(KeyHash, KeyHash)> {
-        let bits = 64 - u32::from(self.depth);
-        let start = (index as u64) << bits;
-        let width = u64::MAX >> self.segments[index].depth;
-        self.range.hashes(start, start + width)
-    }
-
-    /// The segments, in order.
-    pub(crate) fn indexes(&self) -> impl Iterator<Item = usize> + '_ {
-        let mut next = 0;
+    /// The segments of aligned entries, in order.
+    pub(crate) fn segments(&self, entries: &Range<usize>) -> impl Iterator<Item = &Segment<K, C>> {
+        let (mut next, end) = (entries.start, entries.end);
         std::iter::from_fn(move || {
             let index = next;
-            (index < self.len()).then(|| {
+            (index < end).then(|| {
                 next += self.span(index);
-                index
+                &self.segments[index]
             })
         })
     }
 
-    /// Whether a segment should be divided before it takes one more. Where the array would have to double for few
-    /// entries, hashes are alike and dividing would not help.
-    pub(crate) fn is_full(&self, index: usize, entries: usize) -> bool {
-        let segment = &self.segments[index];
-        let can_double = self.depth < DEPTH_MAX && entries / ENTRIES_MIN >= self.segments.len();
-        segment.used() >= SEGMENT_SLOTS_MAX && (segment.depth < self.depth || can_double)
+    /// The neighbourhood of a segment, which is read from the store together: its entries in the array.
+    pub(crate) fn neighbourhood(&self, index: usize) -> Range<usize> {
+        let width = self.span(index).max(LOADED_TOGETHER);
+        let start = index & !(width - 1);
+        start..start + width
+    }
+
+    /// The hashes of aligned entries, both ends included.
+    pub(crate) fn hashes(&self, entries: &Range<usize>) -> Option<(KeyHash, KeyHash)> {
+        let bits = 64 - u32::from(self.depth);
+        let start = (entries.start as u64) << bits;
+        let end = (entries.end as u64 - 1) << bits | u64::MAX >> self.depth;
+        self.range.hashes(start, end)
+    }
+
+    /// Whether a segment should be divided before it takes one more. Where hashes are alike, dividing doesn't help, and
+    /// the array must not grow without end for a few that were made to be alike.
+    pub(crate) fn is_full(&self, index: usize) -> bool {
+        let entries = self.expected.max(self.used as u64);
+        let may_double = self.len() < LEN_FREE || entries / ENTRIES_MIN >= self.len() as u64;
+        let can_double = self.depth < DEPTH_MAX && may_double && self.segments[index].is_spread();
+        self.segments[index].is_full() && (self.depths[index] < self.depth || can_double)
     }
 
     /// Whether dividing a segment doubles the array: entries then stand at twice their index.
     pub(crate) fn must_double(&self, index: usize) -> bool {
-        self.segments[index].depth == self.depth
+        self.depths[index] == self.depth
     }
 
     pub(crate) fn double(&mut self) {
         let mut doubled = Vec::with_capacity(self.segments.len() * 2);
         for segment in self.segments.drain(..) {
-            let blank = Segment::new(segment.depth, segment.coverage);
+            let blank = Segment::new(segment.coverage);
             doubled.push(segment);
             doubled.push(blank);
         }
         self.segments = doubled;
+        self.depths = self.depths.iter().flat_map(|depth| [*depth; 2]).collect();
         self.depth += 1;
     }
 
@@ -137,16 +178,15 @@ impl<K: TableKey, C> Directory<K, C> {
     pub(crate) fn divide(&mut self, index: usize) -> usize {
         let half = self.span(index) / 2;
         let middle = index + half;
-        let upper = self.segments[index].divide(&self.range);
-        let depth = upper.depth;
-        self.segments[middle] = upper;
-        for blank in self.segments[index..index + 2 * half].iter_mut() {
-            blank.depth = depth;
-        }
+        let depth = self.depths[index] + 1;
+        self.depths[index..index + 2 * half].fill(depth);
+        let before = self.segments[index].bytes();
+        self.segments[middle] = self.segments[index].divide(Ruler::new(self.range, depth));
+        self.held = self.held + self.segments[index].bytes() + self.segments[middle].bytes() - before;
         middle
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.segments.len() * size_of::<Segment<K, C>>()
+        self.segments.len() * size_of::<Segment<K, C>>() + self.depths.len() + self.held
     }
 }

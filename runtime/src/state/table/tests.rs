@@ -401,6 +401,32 @@ fn a_small_state_is_read_back_by_segments_and_absent_keys_then_cost_nothing() ->
     Ok(())
 }
 
+/// A third of the hashes leaves half of the positions empty, and the first neighbourhood that is read alone says little
+/// about how many entries there are.
+#[test]
+fn a_subtask_of_any_range_reads_its_state_back_neighbourhood_by_neighbourhood_case_69() -> Result<()> {
+    for width in [u64::MAX, u64::MAX / 2, u64::MAX / 3, u64::MAX / 7, (1 << 60) + 1, 1 << 60] {
+        let setting = Setting { hashes: (KeyHash(11), KeyHash(width)), ..Setting::of(0) };
+        for entries in [200, 1_100, 1_250, 2_400, 9_000] {
+            let owned = (0u64..).map(|key| (hash_key(&key), key));
+            let owned = owned.filter(|(hash, _)| (setting.hashes.0..=setting.hashes.1).contains(hash));
+            let mut owned: Vec<(KeyHash, u64)> = owned.take(entries).collect();
+            owned.sort();
+            let lease = Arc::new(FakeLease::default());
+            let mut table = setting.open(&lease)?;
+            for (hash, key) in &owned {
+                table.insert(*hash, key, *key)?;
+            }
+            checkpoint(&mut table, &lease, 1)?;
+            let mut table = setting.open(&Arc::new(FakeLease::restored(lease.rows())))?;
+            for (hash, key) in &owned {
+                assert_eq!(table.get(*hash, key)?, Some(key), "{entries} entries up to hash {width:x}");
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn batches_are_the_same_as_single_updates() -> Result<()> {
     let (lease, mut table) = filled(0, TableBudget::UNLIMITED)?;
