@@ -168,6 +168,26 @@ fn a_step_that_hangs_is_named_and_costs_a_runtime_but_no_record() -> Result<()> 
     Ok(())
 }
 
+#[test]
+fn a_factory_that_hangs_costs_a_runtime_and_the_next_attempt_goes_on() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let controls = Controls::open();
+    let (never, nothing) = std::sync::mpsc::channel::<()>();
+    let door = std::sync::Mutex::new(Some(nothing));
+    controls.each_build(move || {
+        let door = door.lock().expect("no panic while held").take();
+        if let Some(door) = door {
+            let _ = door.recv();
+        }
+    });
+    let job = launch(&pipeline(&controls, 2, EACH), config(&dir).step_timeout(millis(100)))?;
+    assert_eq!(job.wait()?.state, JobState::Finished);
+    assert_eq!(job.totals().abandoned_runtimes, 1);
+    assert_eq!(controls.output(), numbers(2 * EACH));
+    drop(never);
+    Ok(())
+}
+
 /// The poll that hung comes back in an attempt that was given up: when it wanted to look again is nobody's time.
 #[test]
 fn a_hung_step_that_comes_back_takes_no_wake_up_from_the_attempt_after_it() -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use tidegate_runtime::error::Failure;
 use tidegate_runtime::exchange::Gate;
@@ -31,6 +32,9 @@ pub(crate) struct Attempt {
     /// The generation of the data runtime that its subtasks run on.
     pub(crate) generation: AtomicU64,
     pub(crate) deployment: OnceLock<Post<DeploymentMessage>>,
+    /// When it began, by the worker's clock.
+    began: Duration,
+    is_built: AtomicBool,
     is_ended: AtomicBool,
     owner: Mutex<Option<AliveGuard>>,
     subtasks: Mutex<Vec<Arc<SubtaskCell>>>,
@@ -67,6 +71,7 @@ impl Attempt {
         let told = Arc::clone(&worker);
         let alive = Alive::new(move || told.tell(WorkerMessage::AttemptGone(id)));
         let owner = Mutex::new(Some(alive.guard(Part::Thread)));
+        let began = worker.clock.elapsed();
         Arc::new(Self {
             id,
             region,
@@ -75,6 +80,8 @@ impl Attempt {
             alive,
             generation: AtomicU64::new(0),
             deployment: OnceLock::new(),
+            began,
+            is_built: AtomicBool::new(false),
             is_ended: AtomicBool::new(false),
             owner,
             subtasks: Mutex::new(Vec::new()),
@@ -84,6 +91,11 @@ impl Attempt {
 
     pub(crate) fn is_ended(&self) -> bool {
         self.is_ended.load(Ordering::Acquire)
+    }
+
+    /// For how long its subtasks have been under construction; `None` once they are built.
+    pub(crate) fn building_for(&self, now: Duration) -> Option<Duration> {
+        (!self.is_built.load(Ordering::Acquire)).then(|| now.saturating_sub(self.began))
     }
 
     pub(crate) fn tell(&self, message: DeploymentMessage) {
@@ -98,6 +110,7 @@ impl Attempt {
         if self.is_ended() {
             return;
         }
+        self.is_built.store(true, Ordering::Release);
         *lock(&self.threads) = Some(threads);
         *held = subtasks;
         spawn();
