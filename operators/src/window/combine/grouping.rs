@@ -85,11 +85,20 @@ impl Grouping for Panes {
 pub(crate) struct Spans {
     gap: i64,
     watermark: i64,
+    /// Timestamps up to this one are late by themselves.
+    closed: i64,
 }
 
 impl Spans {
     pub(crate) fn new(gap: i64) -> Self {
-        Self { gap: gap.max(1), watermark: i64::MIN }
+        Self { gap: gap.max(1), watermark: i64::MIN, closed: i64::MIN }
+    }
+
+    /// Whether a timestamp is at most the gap above another, which it is not below.
+    #[inline(always)]
+    fn is_near(&self, at: i64, below: i64) -> bool {
+        // No wrapped difference is wrong as an unsigned one.
+        at.wrapping_sub(below) as u64 <= self.gap as u64
     }
 }
 
@@ -103,11 +112,11 @@ impl Grouping for Spans {
     /// could connect it to a session that fired between the two, so it goes along only if no watermark is there.
     #[inline(always)]
     fn grow(&self, span: &mut Span, at: i64, since: Since) -> bool {
-        if span.last.min(at).saturating_add(self.gap - 1) <= self.watermark {
+        if span.last.min(at) <= self.closed {
             return false;
         }
         if at > span.last {
-            let is_connected = at <= span.last.saturating_add(self.gap);
+            let is_connected = self.is_near(at, span.last);
             if is_connected {
                 span.last = at;
             }
@@ -116,7 +125,7 @@ impl Grouping for Spans {
         if at >= span.start {
             return true;
         }
-        let is_connected = at.saturating_add(self.gap) >= span.start && since == Since::Watermark;
+        let is_connected = self.is_near(span.start, at) && since == Since::Watermark;
         if is_connected {
             span.start = at;
         }
@@ -125,6 +134,10 @@ impl Grouping for Spans {
 
     fn on_watermark(&mut self, watermark: i64) -> Divides {
         self.watermark = self.watermark.max(watermark);
+        self.closed = match self.watermark {
+            i64::MAX => i64::MAX,
+            watermark => watermark.saturating_sub(self.gap - 1),
+        };
         Divides::No
     }
 }

@@ -39,10 +39,10 @@ pub(crate) struct Combine<F: WindowFunction, G> {
     batch: Option<ErasedBatch>,
     /// Of the batch's records.
     keys: Vec<F::Key>,
-    /// Of the batch's records.
+    /// Of the batch's records; none when they are added up.
     timestamps: Vec<Timestamp>,
-    /// The record that is worked on.
-    at: usize,
+    /// Of the batch, those left.
+    records: IntoIter<F::In>,
 }
 
 impl<F: WindowFunction, G: Grouping> Combine<F, G> {
@@ -57,7 +57,7 @@ impl<F: WindowFunction, G: Grouping> Combine<F, G> {
             batch: None,
             keys: Vec::new(),
             timestamps: Vec::new(),
-            at: 0,
+            records: Vec::new().into_iter(),
         }
     }
 
@@ -66,44 +66,41 @@ impl<F: WindowFunction, G: Grouping> Combine<F, G> {
         let total = batch.records.len();
         self.round.expect(total);
         self.keys.clear();
-        self.key.extract(&batch.records, &mut self.keys);
-        let mut records = batch.records.into_iter();
+        self.records = batch.records.into_iter();
+        self.key.extract(self.records.as_slice(), &mut self.keys);
         for mark in batch.watermarks {
-            self.add_stretch(mark.offset, &batch.hashes, &mut records);
+            self.add_stretch(mark.offset, &batch.hashes);
             self.round.push_watermark(mark.watermark);
             if self.grouping.on_watermark(mark.watermark.0) == Divides::Yes {
                 self.round.close();
             }
         }
-        self.add_stretch(total, &batch.hashes, &mut records);
+        self.add_stretch(total, &batch.hashes);
+        self.timestamps.clear();
     }
 
     /// Adds the records up to a position, between which there is no watermark.
-    fn add_stretch(&mut self, until: usize, hashes: &[KeyHash], records: &mut IntoIter<F::In>) {
-        let Self { function, grouping, round, keys, timestamps, at, .. } = self;
-        let from = *at;
-        // Of one length, so that one comparison bounds all three.
-        let (hashes, timestamps, keys) = (&hashes[from..until], &timestamps[from..until], &keys[from..until]);
-        for next in 0..hashes.len().min(timestamps.len()).min(keys.len()) {
-            let (hash, Timestamp(timestamp), key) = (hashes[next], timestamps[next], &keys[next]);
-            *at = from + next;
+    fn add_stretch(&mut self, until: usize, hashes: &[KeyHash]) {
+        let from = self.timestamps.len() - self.records.len();
+        let Self { function, grouping, round, keys, timestamps, records, .. } = self;
+        let columns = hashes[from..until].iter().zip(&timestamps[from..until]).zip(&keys[from..until]);
+        for ((hash, Timestamp(timestamp)), key) in columns {
             let record = records.next().expect("I2: every record of a keyed edge has its hash");
-            let Some(pane) = grouping.pane(timestamp) else { continue };
-            let spread = spread(hash, pane);
+            let Some(pane) = grouping.pane(*timestamp) else { continue };
+            let spread = spread(*hash, pane);
             let place = round.find(spread, key);
             if let Some(position) = place.found {
                 let (open, since) = round.partial(position);
-                if grouping.grow(&mut open.span, timestamp, since) {
+                if grouping.grow(&mut open.span, *timestamp, since) {
                     function.add(&mut open.acc, record);
                     open.records += 1;
                     continue;
                 }
             }
-            let span = Span { pane, start: timestamp, last: timestamp };
+            let span = Span { pane, start: *timestamp, last: *timestamp };
             let acc = function.begin(record);
             round.begin(&place, Open { spread, key: key.clone(), span, records: 1, acc });
         }
-        *at = until;
     }
 
     fn pass(&mut self, batch: Batch<F::In>) -> Batch<PartialOf<F>> {
@@ -144,7 +141,6 @@ impl<F: WindowFunction, G: Grouping> Stage for Combine<F, G> {
         let Some(batch) = self.batch.take() else { return Ok((None, Progress::Done)) };
         let mut batch: Batch<F::In> = batch.into_typed();
         self.timestamps = std::mem::take(&mut batch.timestamps);
-        self.at = 0;
         if self.round.is_empty() {
             if self.pace.next() == Treatment::Pass {
                 return Ok((Some(ErasedBatch::new(self.pass(batch))), Progress::Done));
@@ -168,6 +164,7 @@ impl<F: WindowFunction, G: Grouping> Stage for Combine<F, G> {
     }
 
     fn current_timestamp(&self) -> Option<Timestamp> {
-        self.timestamps.get(self.at).copied()
+        let taken = self.timestamps.len() - self.records.len().min(self.timestamps.len());
+        self.timestamps.get(taken.saturating_sub(1)).copied()
     }
 }
