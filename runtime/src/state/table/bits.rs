@@ -25,10 +25,6 @@ impl Bits {
         self.0[place >> 6 & 3] |= 1 << (place & 63);
     }
 
-    pub(crate) fn unset(&mut self, place: usize) {
-        self.0[place >> 6 & 3] &= !(1 << (place & 63));
-    }
-
     pub(crate) fn union(self, other: Bits) -> Bits {
         Bits(std::array::from_fn(|word| self.0[word] | other.0[word]))
     }
@@ -106,7 +102,7 @@ mod tests {
     proptest! {
         #[test]
         fn bits_move_as_the_elements_of_a_vector_do(
-            steps in proptest::collection::vec((0..5u8, 0..256usize), 1..600)
+            steps in proptest::collection::vec((0..4u8, 0..256usize), 1..600)
         ) {
             let (mut bits, mut model) = (Bits::NONE, Vec::new());
             for (action, at) in steps {
@@ -119,11 +115,6 @@ mod tests {
                             bits.set(place);
                             model[place] = true;
                         }
-                    }
-                    3 if !model.is_empty() => {
-                        let place = at % model.len();
-                        bits.unset(place);
-                        model[place] = false;
                     }
                     _ if !model.is_empty() => {
                         let place = at % model.len();

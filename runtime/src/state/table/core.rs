@@ -184,15 +184,14 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         let (index, place, sweepable) = (at.segment as usize, at.place as usize, self.sweepable());
         self.hand_over(index, Place::Live(place))?;
         let mark = Mark { stamp: self.current, origin: Origin::Stored };
-        self.directory.change(index, |segment, _| {
-            segment.mark(place, mark);
-            if C::SWEPT {
-                segment.litter = Litter::Some;
-            }
+        let segment = self.directory.segment_mut(index);
+        segment.mark(place, mark);
+        if C::SWEPT {
+            segment.litter = Litter::Some;
             if let Some(cell) = segment.cell_mut(place) {
                 cell.sweep(sweepable);
             }
-        });
+        }
         Ok(())
     }
 

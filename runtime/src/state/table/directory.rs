@@ -151,10 +151,13 @@ impl<K: TableKey, C> Directory<K, C> {
     /// Whether a segment should be divided before it takes one more. Where hashes are alike, dividing doesn't help, and
     /// the array must not grow without end for a few that were made to be alike.
     pub(crate) fn is_full(&self, index: usize) -> bool {
+        let segment = &self.segments[index];
+        segment.is_full() && (self.depths[index] < self.depth || (self.may_double() && segment.is_spread()))
+    }
+
+    fn may_double(&self) -> bool {
         let entries = self.expected.max(self.used as u64);
-        let may_double = self.len() < LEN_FREE || entries / ENTRIES_MIN >= self.len() as u64;
-        let can_double = self.depth < DEPTH_MAX && may_double && self.segments[index].is_spread();
-        self.segments[index].is_full() && (self.depths[index] < self.depth || can_double)
+        self.depth < DEPTH_MAX && (self.len() < LEN_FREE || entries / ENTRIES_MIN >= self.len() as u64)
     }
 
     /// Whether dividing a segment doubles the array: entries then stand at twice their index.

@@ -56,7 +56,8 @@ pub(crate) struct Segment<K, C> {
 
 /// What not every segment has.
 struct Rest<K> {
-    /// Entries by their stamps, where that isn't the newest and was not durable when last looked at; oldest first.
+    /// Entries that were written in versions before the newest that were not durable when last looked at; oldest
+    /// first. The newest of an entry's bits counts.
     older: Vec<(Version, Bits)>,
     /// In the order of hashes.
     tombstones: Vec<Tombstone<K>>,
@@ -219,7 +220,7 @@ impl<K: TableKey, C> Segment<K, C> {
         if self.newest.get(place) {
             return self.last;
         }
-        let older = self.older().iter().find(|(_, bits)| bits.get(place));
+        let older = self.older().iter().rfind(|(_, bits)| bits.get(place));
         older.map_or(CLEAN, |(stamp, _)| *stamp)
     }
 
@@ -240,18 +241,15 @@ impl<K: TableKey, C> Segment<K, C> {
 
     /// The places of entries whose stamps `takes` accepts.
     pub(crate) fn places(&self, takes: impl Fn(Version) -> bool) -> Bits {
-        let newest = (self.last, self.newest);
-        let (mut taken, mut others) = (Bits::NONE, Bits::NONE);
-        for (stamp, bits) in self.older().iter().chain([&newest]) {
-            match takes(*stamp) {
-                true => taken = taken.union(*bits),
-                false => others = others.union(*bits),
+        let (newest, read) = ((self.last, self.newest), (CLEAN, Bits::first(self.len())));
+        let (mut taken, mut seen) = (Bits::NONE, Bits::NONE);
+        for (stamp, bits) in [&newest].into_iter().chain(self.older().iter().rev()).chain([&read]) {
+            if takes(*stamp) {
+                taken = taken.union(bits.without(seen));
             }
+            seen = seen.union(*bits);
         }
-        match takes(CLEAN) {
-            true => Bits::first(self.len()).without(others),
-            false => taken,
-        }
+        taken
     }
 
     /// Entries and tombstones whose stamps `takes` accepts, with their hashes and in the order of these.
@@ -300,13 +298,10 @@ impl<K: TableKey, C> Segment<K, C> {
         self.starts.iter().any(|start| (1..self.len()).contains(&usize::from(*start)))
     }
 
+    /// Bytes of entries and tombstones.
     pub(crate) fn bytes(&self) -> usize {
-        let rest = self.rest.as_deref().map_or(0, |rest| {
-            size_of::<Rest<K>>()
-                + rest.older.capacity() * size_of::<(Version, Bits)>()
-                + rest.tombstones.capacity() * size_of::<Tombstone<K>>()
-        });
-        self.entries.capacity() * size_of::<Entry<K, C>>() + rest
+        let tombstones = self.rest.as_deref().map_or(0, |rest| rest.tombstones.capacity());
+        self.entries.capacity() * size_of::<Entry<K, C>>() + tombstones * size_of::<Tombstone<K>>()
     }
 
     fn older(&self) -> &[(Version, Bits)] {
@@ -327,12 +322,10 @@ impl<K: TableKey, C> Segment<K, C> {
         older.map(|(_, bits)| bits).chain([&mut self.newest, &mut self.fresh])
     }
 
-    /// Marks an entry that is written.
+    /// Marks an entry that is written the first time in a version.
+    #[inline]
     pub(crate) fn mark(&mut self, place: usize, mark: Mark) {
         self.renew(mark.stamp);
-        for bits in self.bits() {
-            bits.unset(place);
-        }
         if mark.stamp == self.last {
             self.newest.set(place);
             if mark.origin == Origin::Fresh {
@@ -342,21 +335,27 @@ impl<K: TableKey, C> Segment<K, C> {
     }
 
     /// Takes note of a stamp that is about to be given: the newest one, or that of what was read.
+    #[inline]
     fn renew(&mut self, stamp: Version) {
         if stamp > self.last {
-            if self.newest != Bits::NONE && self.last > CLEAN {
-                let older = (self.last, self.newest);
-                self.rest().older.push(older);
-            }
-            (self.last, self.newest, self.fresh) = (stamp, Bits::NONE, Bits::NONE);
+            self.begin(stamp);
         }
+    }
+
+    #[cold]
+    fn begin(&mut self, stamp: Version) {
+        if self.newest != Bits::NONE && self.last > CLEAN {
+            let older = (self.last, self.newest);
+            self.rest().older.push(older);
+        }
+        (self.last, self.newest, self.fresh) = (stamp, Bits::NONE, Bits::NONE);
     }
 
     /// Forgets which entries were written in versions that are durable.
     pub(crate) fn settle(&mut self, durable: Version) {
         if let Some(rest) = self.rest.as_deref_mut() {
             rest.older.retain(|(stamp, _)| *stamp > durable);
-            if rest.older.is_empty() && rest.tombstones.is_empty() {
+            if rest.older.is_empty() && rest.tombstones.capacity() == 0 {
                 self.rest = None;
             }
         }

@@ -120,7 +120,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             let rows = self.encode_segment(snapshot, index)?;
             self.sweep(index);
             let durable = self.durable;
-            self.directory.change(index, |segment, _| segment.settle(durable));
+            self.directory.segment_mut(index).settle(durable);
             self.trim(index);
             snapshot.cursor += self.directory.span(index);
             left = left.saturating_sub(rows);
