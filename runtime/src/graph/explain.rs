@@ -35,9 +35,9 @@ impl Plan {
         }
         let _ = writeln!(
             text,
-            "memory bound of channels: {} MiB ({} MiB a gate, and one batch a lane)",
-            self.gate_bytes_max() >> 20,
-            self.gate_bytes >> 20
+            "memory bound of channels: {} KiB ({} KiB a gate, and one batch a lane)",
+            self.gate_bytes_max() >> 10,
+            self.gate_bytes >> 10
         );
         text
     }

@@ -27,7 +27,7 @@ use crate::state::table::slot::{Entry, Mark, Origin};
 use crate::state::table::snapshot::Snapshot;
 
 /// A write-back table: native cells in memory, rows in the store.
-pub(crate) struct Table<K, C> {
+pub(crate) struct Table<K: TableKey, C: Cell> {
     pub(super) state: StateId,
     pub(super) lease: Arc<dyn StateLease>,
     pub(super) mode: SnapshotMode,

@@ -6,6 +6,7 @@
 //! only, and what they hold moves one segment at a time.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::key::KeyHash;
 use crate::state::table::key::TableKey;
@@ -20,10 +21,15 @@ const DEPTH_MAX: u8 = 24;
 const LEN_FREE: usize = 1 << 14;
 /// Entries of the table for each of the array below which it doesn't double any more.
 const ENTRIES_MIN: u64 = 8;
+/// Entries from which on a table's memory is given back on a thread of its own.
+const DROPPED_ASIDE_MIN: usize = 1 << 16;
+/// Segments that it gives back at once, about 0.1 ms of work, and the pause after: a new attempt wants the processor.
+const DROPPED_AT_ONCE: usize = 256;
+const DROP_PAUSE: Duration = Duration::from_millis(1);
 /// Entries of the array that are read from the store together.
 const LOADED_TOGETHER: usize = 4;
 
-pub(crate) struct Directory<K, C> {
+pub(crate) struct Directory<K: TableKey, C: Send + 'static> {
     segments: Vec<Segment<K, C>>,
     /// Hash bits that number the segment of each entry. Below the directory's: the segment has several entries.
     depths: Vec<u8>,
@@ -44,7 +50,7 @@ pub(crate) struct Spot {
     pub(crate) bucket: usize,
 }
 
-impl<K: TableKey, C> Directory<K, C> {
+impl<K: TableKey, C: Send + 'static> Directory<K, C> {
     /// Entries in a segment when their number is known before: at most this, and at least half.
     const ENTRIES_AIMED: u64 = Segment::<K, C>::ENTRIES_MAX as u64 * 5 / 8;
 
@@ -191,5 +197,22 @@ impl<K: TableKey, C> Directory<K, C> {
 
     pub(crate) fn bytes(&self) -> usize {
         self.segments.len() * size_of::<Segment<K, C>>() + self.depths.len() + self.held
+    }
+}
+
+impl<K: TableKey, C: Send + 'static> Drop for Directory<K, C> {
+    /// A recovery waits until the attempt before is gone, and giving back the memory of 2 M entries took 15 ms.
+    fn drop(&mut self) {
+        if self.used >= DROPPED_ASIDE_MIN {
+            let mut segments = std::mem::take(&mut self.segments);
+            let free = move || {
+                while !segments.is_empty() {
+                    segments.truncate(segments.len().saturating_sub(DROPPED_AT_ONCE));
+                    std::thread::park_timeout(DROP_PAUSE);
+                }
+            };
+            // Without a thread they are dropped here.
+            drop(std::thread::Builder::new().name("tidegate-free".to_owned()).spawn(free));
+        }
     }
 }
