@@ -120,7 +120,9 @@ fn a_panic_in_user_code_restarts_the_region_and_loses_nothing() -> Result<()> {
     });
     let job = launch(&pipeline(&controls, 4, EACH), config(&dir))?;
     let report = job.wait()?;
-    assert_eq!(report.totals.restarts, 2);
+    // Both may fall into one attempt: the two records are of different subtasks.
+    assert_eq!(panics.load(Ordering::Acquire), 0);
+    assert!((1..=2).contains(&report.totals.restarts), "{} restarts", report.totals.restarts);
     assert_eq!(report.totals.kills, 0);
     assert_eq!(controls.output(), numbers(4 * EACH));
     Ok(())

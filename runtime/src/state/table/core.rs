@@ -16,24 +16,24 @@ use crate::key::KeyHash;
 use crate::state::lease::{SlicePace, StateLease, StateTable};
 use crate::state::registry::{SnapshotMode, TableBudget, TableOrigin};
 use crate::state::table::cell::{CLEAN, Cell, FIRST, Version};
-use crate::state::table::directory::{Directory, Spot};
+use crate::state::table::directory::Directory;
 use crate::state::table::evict::Eviction;
 use crate::state::table::key::TableKey;
 use crate::state::table::load::Loading;
 use crate::state::table::range::HashRange;
-use crate::state::table::segment::{Coverage, Litter, Place, Recency, SEGMENT_ENTRIES_LIMIT};
+use crate::state::table::segment::{Coverage, Litter, Probe, Recency, SEGMENT_SLOTS_LIMIT};
 use crate::state::table::side::Sides;
-use crate::state::table::slot::{Entry, Mark, Origin};
+use crate::state::table::slot::{Origin, Slot};
 use crate::state::table::snapshot::Snapshot;
 
 /// A write-back table: native cells in memory, rows in the store.
-pub(crate) struct Table<K: TableKey, C: Cell> {
+pub(crate) struct Table<K, C> {
     pub(super) state: StateId,
     pub(super) lease: Arc<dyn StateLease>,
     pub(super) mode: SnapshotMode,
     pub(super) budget: TableBudget,
     pub(super) directory: Directory<K, C>,
-    /// What entries are stamped with when they are written.
+    /// What slots are stamped with when they are written.
     pub(super) current: Version,
     /// Versions up to this one are durable.
     pub(super) durable: Version,
@@ -43,8 +43,12 @@ pub(crate) struct Table<K: TableKey, C: Cell> {
     pub(super) sides: Sides,
     pub(super) loading: Loading,
     pub(super) eviction: Eviction,
-    /// Rises whenever an entry may have moved.
+    /// Rises whenever a slot may have moved.
     pub(super) generation: u64,
+    /// Slots in use.
+    pub(super) entries: usize,
+    /// Bytes of the slots' arrays.
+    pub(super) slot_bytes: usize,
     pub(super) scratch: Scratch,
     /// Cells whose codec is still to be checked.
     pub(super) unchecked: u32,
@@ -61,14 +65,14 @@ pub(crate) struct Scratch {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct At {
     pub(super) segment: u32,
-    pub(super) place: u32,
+    pub(super) slot: u32,
 }
 
-/// Where a look-up of entries starts.
+/// Where a look-up starts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Home {
     segment: u32,
-    first: u32,
+    home: u32,
 }
 
 /// Cells of each state that are encoded, decoded and encoded again before their kind is trusted.
@@ -94,6 +98,8 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             loading,
             eviction: Eviction::default(),
             generation: 0,
+            entries: 0,
+            slot_bytes: 0,
             scratch: Scratch::default(),
             unchecked: CHECKED_CELLS,
         };
@@ -116,42 +122,47 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     /// The live cell of a key, from memory or from the store.
     #[inline]
     pub(crate) fn find(&mut self, hash: KeyHash, key: &K::Lookup) -> Result<Option<At>> {
-        match self.find_loaded(hash, key) {
-            (spot, Some(Place::Live(place))) => Ok(Some(At::new(spot.segment, place))),
-            (_, Some(Place::Dead(_))) => Ok(None),
-            (spot, None) if self.directory.segment(spot.segment).coverage == Coverage::Complete => Ok(None),
-            (_, None) => self.find_stored(hash, key),
+        let position = self.directory.position(hash);
+        let index = self.directory.index(position);
+        let segment = self.directory.segment(index);
+        match segment.probe(segment.home(position), key) {
+            Probe::Live(slot) => Ok(Some(At { segment: index as u32, slot: slot as u32 })),
+            Probe::Dead(_) => Ok(None),
+            Probe::Absent if segment.coverage == Coverage::Complete => Ok(None),
+            Probe::Absent => self.find_stored(hash, key),
         }
     }
 
     /// Where a key stands in memory.
-    #[inline]
-    pub(super) fn find_loaded(&self, hash: KeyHash, key: &K::Lookup) -> (Spot, Option<Place>) {
-        let spot = self.directory.spot(hash);
-        (spot, self.directory.segment(spot.segment).find(spot.bucket, (hash, key)))
+    pub(super) fn find_loaded(&self, hash: KeyHash, key: &K::Lookup) -> (usize, Probe) {
+        let position = self.directory.position(hash);
+        let index = self.directory.index(position);
+        let segment = self.directory.segment(index);
+        (index, segment.probe(segment.home(position), key))
     }
 
     #[inline]
     pub(crate) fn cell(&self, at: At) -> &C {
-        match self.directory.segment(at.segment as usize).cell(at.place as usize) {
-            Some(cell) => cell,
-            None => moved(),
+        match self.directory.segment(at.segment as usize).get(at.slot as usize) {
+            Some(Slot::Live { cell, .. }) => cell,
+            _ => moved(),
         }
     }
 
     #[inline(always)]
     fn cell_mut(&mut self, at: At) -> &mut C {
-        match self.directory.segment_mut(at.segment as usize).cell_mut(at.place as usize) {
-            Some(cell) => cell,
-            None => moved(),
+        match self.directory.segment_mut(at.segment as usize).get_mut(at.slot as usize) {
+            Some(Slot::Live { cell, .. }) => cell,
+            _ => moved(),
         }
     }
 
     /// A cell to be changed: its rows of the frozen version are handed over first, and it is stamped.
     #[inline]
     pub(crate) fn touch(&mut self, at: At) -> Result<&mut C> {
-        if !self.directory.segment(at.segment as usize).is_written(at.place as usize, self.current) {
-            self.stamp(at)?;
+        match self.directory.segment(at.segment as usize).get(at.slot as usize) {
+            Some(Slot::Live { stamp, .. }) if *stamp == self.current => {}
+            _ => self.stamp(at)?,
         }
         Ok(self.cell_mut(at))
     }
@@ -165,9 +176,19 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         key: &K::Lookup,
         make: impl FnOnce() -> C,
     ) -> Result<&mut C> {
-        let Spot { segment, bucket } = self.directory.spot(hash);
-        let first = self.directory.segment(segment).first(bucket);
-        self.upsert_at(Home { segment: segment as u32, first: first as u32 }, (hash, key), make)
+        if let Some(at) = self.find_dirty(hash, key) {
+            return Ok(self.cell_mut(at));
+        }
+        self.upsert_clean(hash, key, make)
+    }
+
+    #[inline(always)]
+    fn find_dirty(&self, hash: KeyHash, key: &K::Lookup) -> Option<At> {
+        let position = self.directory.position(hash);
+        let index = self.directory.index(position);
+        let segment = self.directory.segment(index);
+        let place = segment.find_dirty(segment.home(position), key, self.current)?;
+        Some(At { segment: index as u32, slot: place as u32 })
     }
 
     #[inline(never)]
@@ -181,16 +202,17 @@ impl<K: TableKey, C: Cell> Table<K, C> {
 
     #[inline(never)]
     fn stamp(&mut self, at: At) -> Result<()> {
-        let (index, place, sweepable) = (at.segment as usize, at.place as usize, self.sweepable());
-        self.hand_over(index, Place::Live(place))?;
-        let mark = Mark { stamp: self.current, origin: Origin::Stored };
+        let (index, current, sweepable) = (at.segment as usize, self.current, self.sweepable());
+        self.hand_over(index, at.slot as usize)?;
         let segment = self.directory.segment_mut(index);
-        segment.mark(place, mark);
+        segment.last = current;
         if C::SWEPT {
             segment.litter = Litter::Some;
-            if let Some(cell) = segment.cell_mut(place) {
-                cell.sweep(sweepable);
-            }
+        }
+        if let Some(Slot::Live { stamp, origin, cell, .. }) = segment.get_mut(at.slot as usize) {
+            *stamp = current;
+            *origin = Origin::Stored;
+            cell.sweep(sweepable);
         }
         Ok(())
     }
@@ -202,41 +224,52 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             "I90: records reach the subtask that owns their key's hash"
         );
         self.make_room();
-        let (spot, tombstone) = self.find_loaded(hash, key);
-        let origin = match tombstone {
-            None => Origin::Fresh,
-            Some(place) => {
-                self.hand_over(spot.segment, place)?;
-                let Place::Dead(at) = place else { moved() };
-                self.directory.change(spot.segment, |segment, _| segment.exhume(at));
-                Origin::Stored
+        let (index, probe) = self.find_loaded(hash, key);
+        let origin = match probe {
+            Probe::Absent => Origin::Fresh,
+            Probe::Dead(slot) | Probe::Live(slot) => {
+                self.hand_over(index, slot)?;
+                if let Some(tombstone) = self.directory.segment_mut(index).get_mut(slot) {
+                    let key = K::of(hash, key);
+                    *tombstone = Slot::Live { stamp: self.current, origin: Origin::Stored, key, cell };
+                }
+                self.mark_written(index);
+                return Ok(At { segment: index as u32, slot: slot as u32 });
             }
         };
-        let mark = Mark { stamp: self.current, origin };
-        let at = self.insert_entry(hash, mark, Entry { key: K::of(hash, key), cell })?;
-        let segment = self.directory.segment_mut(at.segment as usize);
+        let slot = Slot::Live { stamp: self.current, origin, key: K::of(hash, key), cell };
+        let at = self.insert_slot(hash, slot)?;
+        self.mark_written(at.segment as usize);
+        Ok(at)
+    }
+
+    fn mark_written(&mut self, index: usize) {
+        let segment = self.directory.segment_mut(index);
+        segment.last = self.current;
         segment.recency = Recency::Used;
         if C::SWEPT {
             segment.litter = Litter::Some;
         }
-        Ok(at)
     }
 
-    /// Puts an entry into its segment, which is divided if it is full.
-    pub(super) fn insert_entry(&mut self, hash: KeyHash, mark: Mark, entry: Entry<K, C>) -> Result<At> {
-        let mut spot = self.directory.spot(hash);
-        while self.directory.is_full(spot.segment) {
-            self.divide(spot.segment);
-            spot = self.directory.spot(hash);
+    /// Puts a slot into its segment, which is divided if it is full. The stamp of the segment is left as it is.
+    pub(super) fn insert_slot(&mut self, hash: KeyHash, slot: Slot<K, C>) -> Result<At> {
+        let position = self.directory.position(hash);
+        let mut index = self.directory.index(position);
+        while self.directory.is_full(index, self.entries) {
+            self.divide(index);
+            index = self.directory.index(position);
         }
-        if self.directory.segment(spot.segment).len() >= SEGMENT_ENTRIES_LIMIT {
+        let (range, segment) = self.directory.parts(index);
+        if segment.used() >= SEGMENT_SLOTS_LIMIT {
             return Err(hashes_alike::<K>());
         }
+        let before = segment.bytes();
         self.generation += 1;
-        let place = self
-            .directory
-            .change(spot.segment, |segment, _| segment.insert(spot.bucket, (hash, mark), entry));
-        Ok(At::new(spot.segment, place))
+        let place = segment.insert(range, hash, slot);
+        self.slot_bytes = self.slot_bytes + segment.bytes() - before;
+        self.entries += 1;
+        Ok(At { segment: index as u32, slot: place as u32 })
     }
 
     fn divide(&mut self, index: usize) {
@@ -251,30 +284,42 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             }
         }
         let side = self.directory.segment(index).side;
+        let before = self.directory.segment(index).bytes();
         let upper = self.directory.divide(index);
+        let after = self.directory.segment(index).bytes() + self.directory.segment(upper).bytes();
+        self.slot_bytes = self.slot_bytes + after - before;
         if side != super::segment::NO_SIDE {
             let directory = &self.directory;
-            let divided = self.sides.divide(side, |hash| directory.index(hash) == upper);
+            let divided = self.sides.divide(side, |hash| directory.index(directory.position(hash)) == upper);
             self.directory.segment_mut(upper).side = divided;
         }
     }
 
     /// Deletes a live cell.
     pub(crate) fn remove(&mut self, at: At) -> Result<C> {
-        let (index, place, current) = (at.segment as usize, at.place as usize, self.current);
-        self.hand_over(index, Place::Live(place))?;
+        let (index, place) = (at.segment as usize, at.slot as usize);
+        self.hand_over(index, place)?;
         self.generation += 1;
-        let is_full_mode = self.mode == SnapshotMode::Full;
-        Ok(self.directory.change(index, |segment, ruler| {
-            let Some(entry) = segment.entry(place) else { moved() };
-            let hash = entry.key.hash();
-            let is_unknown_below = segment.is_written(place, current) && segment.is_fresh(place);
-            if is_unknown_below || is_full_mode {
-                return segment.remove(ruler.bucket(hash), place).cell;
-            }
-            segment.litter = Litter::Some;
-            segment.bury(ruler.bucket(hash), place, (hash, current))
-        }))
+        let current = self.current;
+        let is_unknown_below = match self.directory.segment(index).get(place) {
+            Some(Slot::Live { stamp, origin, .. }) => *stamp == current && *origin == Origin::Fresh,
+            _ => moved(),
+        };
+        if is_unknown_below || self.mode == SnapshotMode::Full {
+            let (range, segment) = self.directory.parts(index);
+            let slot = segment.remove(range, place);
+            self.entries -= 1;
+            return match slot {
+                Some(Slot::Live { cell, .. }) => Ok(cell),
+                _ => moved(),
+            };
+        }
+        let segment = self.directory.segment_mut(index);
+        (segment.last, segment.litter) = (current, Litter::Some);
+        match segment.bury(place, current) {
+            Some(cell) => Ok(cell),
+            None => moved(),
+        }
     }
 
     /// Tombstones up to this version can be forgotten.
@@ -285,27 +330,24 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         }
     }
 
-    /// Fetches into the cache the headers that look-ups will read.
+    /// Fetches into the cache the header that a look-up will read.
     #[inline(always)]
-    pub(crate) fn prefetch_headers(&self, hashes: &[KeyHash]) {
-        for hash in hashes {
-            let Spot { segment, bucket } = self.directory.spot(*hash);
-            self.directory.segment(segment).prefetch_header(bucket);
-        }
+    pub(crate) fn prefetch_header(&self, hash: KeyHash) {
+        self.directory.prefetch(self.directory.position(hash));
     }
 
-    /// Fetches into the cache the entries that look-ups will read; says where they are.
+    /// Fetches into the cache the slots that a look-up will read; guesses where they are.
     #[inline(always)]
-    pub(crate) fn prefetch_entries(&self, hashes: &[KeyHash], homes: &mut [Home]) {
-        for (hash, home) in hashes.iter().zip(homes) {
-            let Spot { segment, bucket } = self.directory.spot(*hash);
-            let first = self.directory.segment(segment).prefetch_entries(bucket);
-            *home = Home { segment: segment as u32, first: first as u32 };
-        }
+    pub(crate) fn prefetch_slot(&self, hash: KeyHash) -> Home {
+        let position = self.directory.position(hash);
+        let index = self.directory.index(position);
+        let segment = self.directory.segment(index);
+        let home = segment.home(position);
+        segment.prefetch_places(home);
+        Home { segment: index as u32, home: home as u32 }
     }
 
-    /// As `upsert`, trying first where `prefetch_entries` said, which may be out of date: what holds the key there is
-    /// the key's entry.
+    /// As `upsert`, trying first where `prefetch_slot` guessed: what holds the key there is the key's slot.
     #[inline(always)]
     pub(crate) fn upsert_at(
         &mut self,
@@ -313,17 +355,11 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         (hash, key): (KeyHash, &K::Lookup),
         make: impl FnOnce() -> C,
     ) -> Result<&mut C> {
-        let Home { segment, first } = home;
-        match self.directory.segment(segment as usize).find_newest(first as usize, key, self.current) {
-            Some(place) => Ok(self.cell_mut(At { segment, place: place as u32 })),
+        let Home { segment, home } = home;
+        match self.directory.segment(segment as usize).find_dirty(home as usize, key, self.current) {
+            Some(place) => Ok(self.cell_mut(At { segment, slot: place as u32 })),
             None => self.upsert_clean(hash, key, make),
         }
-    }
-}
-
-impl At {
-    pub(super) fn new(segment: usize, place: usize) -> Self {
-        Self { segment: segment as u32, place: place as u32 }
     }
 }
 
@@ -332,7 +368,7 @@ fn hashes_alike<K>() -> Error {
     Error::Codec {
         type_name: type_name::<K>(),
         problem: format!(
-            "{SEGMENT_ENTRIES_LIMIT} keys of this type have nearly the same hash: their serde forms don't tell them \
+            "{SEGMENT_SLOTS_LIMIT} keys of this type have nearly the same hash: their serde forms don't tell them \
              apart. A field that `Eq` compares must not be `#[serde(skip)]`ped"
         ),
     }
@@ -370,10 +406,10 @@ impl<K: TableKey, C: Cell> StateTable for Table<K, C> {
     }
 
     fn entries(&self) -> usize {
-        self.directory.used()
+        self.entries
     }
 
     fn bytes(&self) -> usize {
-        self.directory.bytes() + self.sides.bytes()
+        self.slot_bytes + self.directory.bytes() + self.sides.bytes()
     }
 }

@@ -6,6 +6,7 @@ use crate::state::table::cell::Cell;
 use crate::state::table::core::Table;
 use crate::state::table::key::TableKey;
 use crate::state::table::segment::{Coverage, Recency};
+use crate::state::table::slot::Slot;
 
 /// Where the clock hand is, and when it moves next.
 #[derive(Debug, Default)]
@@ -39,7 +40,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     /// Drops entries if the table is at its budget.
     #[inline]
     pub(super) fn make_room(&mut self) {
-        if self.is_over_budget() && self.directory.used() >= self.eviction.retry_at {
+        if self.is_over_budget() && self.entries >= self.eviction.retry_at {
             self.evict();
         }
     }
@@ -47,7 +48,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     #[inline]
     fn is_over_budget(&self) -> bool {
         self.mode == SnapshotMode::Delta
-            && (self.directory.used() >= self.budget.entries || self.bytes() >= self.budget.bytes)
+            && (self.entries >= self.budget.entries || self.bytes() >= self.budget.bytes)
     }
 
     #[cold]
@@ -71,7 +72,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         }
         if self.eviction.fruitless > self.directory.len() * 2 {
             self.eviction.fruitless = 0;
-            self.eviction.retry_at = self.directory.used() + self.directory.used() / 8;
+            self.eviction.retry_at = self.entries + self.entries / 8;
         }
     }
 
@@ -84,27 +85,28 @@ impl<K: TableKey, C: Cell> Table<K, C> {
 
     fn evict_segment(&mut self, index: usize) -> Passed {
         let durable = self.durable;
-        let segment = self.directory.segment_mut(index);
+        let (range, segment) = self.directory.parts(index);
         if segment.recency == Recency::Used {
             segment.recency = Recency::Idle;
             return Passed::Nothing;
         }
-        if !segment.has_durable(durable) {
+        if !segment.slots().any(|slot| slot.stamp() <= durable) {
             return Passed::Nothing;
         }
+        let (before, used) = (segment.bytes(), segment.used());
         let mut coverage = segment.coverage;
-        self.directory.change(index, |segment, ruler| {
-            // Tombstones go too: what is deleted is absent in the store.
-            segment.retain(ruler, durable, |_, stamp| {
-                let is_durable = stamp <= durable;
-                if is_durable {
-                    coverage = Coverage::Partial;
-                }
-                !is_durable
-            });
-            segment.settle(durable);
-            segment.coverage = coverage;
+        segment.retain(range, |slot| match slot {
+            Slot::Live { stamp, .. } if *stamp <= durable => {
+                coverage = Coverage::Partial;
+                false
+            }
+            // What is deleted is absent in the store too.
+            Slot::Dead { stamp, .. } => *stamp > durable,
+            Slot::Live { .. } => true,
         });
+        segment.coverage = coverage;
+        self.slot_bytes = self.slot_bytes + segment.bytes() - before;
+        self.entries -= used - segment.used();
         self.generation += 1;
         if coverage == Coverage::Partial {
             self.loading = self.loading.after_eviction();

@@ -122,10 +122,10 @@ impl<K: Key, V: StateValue> KeyedTable<K, V> {
     #[inline]
     pub fn announce(&self, soon: Option<KeyHash>, later: Option<KeyHash>) {
         if let Some(hash) = later {
-            self.table.prefetch_headers(&[hash]);
+            self.table.prefetch_header(hash);
         }
         if let Some(hash) = soon {
-            self.table.prefetch_entries(&[hash], &mut [Home::default()]);
+            self.table.prefetch_slot(hash);
         }
     }
 
@@ -153,15 +153,11 @@ impl<K: Key, V: StateValue> KeyedTable<K, V> {
         mut change: impl FnMut(usize, &mut V) -> Result<()>,
     ) -> Result<()> {
         let mut ahead = Ahead::new(&self.table, hashes);
-        let mut record = 0;
-        for block in hashes.chunks(BLOCK) {
-            let homes = ahead.next(&self.table);
-            for (hash, home) in block.iter().zip(homes) {
-                let key = key(record);
-                let cell = self.table.upsert_at(home, (*hash, key.borrow()), || Single(default()))?;
-                change(record, &mut cell.0)?;
-                record += 1;
-            }
+        for (record, hash) in hashes.iter().enumerate() {
+            let home = ahead.next(&self.table, hashes, record);
+            let key = key(record);
+            let cell = self.table.upsert_at(home, (*hash, key.borrow()), || Single(default()))?;
+            change(record, &mut cell.0)?;
         }
         Ok(())
     }
@@ -176,46 +172,41 @@ pub enum Retention {
     Delete,
 }
 
-/// Look-ups that are prepared together, so that what they have in common is computed once.
-const BLOCK: usize = 8;
-/// Blocks that entries are fetched ahead: enough to hide the latency of memory, few enough for what was fetched to
-/// stay in the cache.
-const AHEAD: usize = 2;
+/// Records that a slot is fetched ahead, and a header again: enough to hide the latency of memory, few enough for
+/// what was fetched to stay in the cache.
+const AHEAD: usize = 16;
 
-/// Fetches what look-ups will need: entries `AHEAD` blocks before, headers as many again. What it says are guesses,
-/// which a change of the table between makes wrong at most.
-struct Ahead<'h> {
-    homes: [[Home; BLOCK]; AHEAD],
-    /// The block that is looked up next.
-    block: usize,
-    hashes: &'h [KeyHash],
+/// Fetches what records will need: the header of the second next round, the slot of the next. What it says are
+/// guesses, which a change of the table between makes wrong at most.
+struct Ahead {
+    homes: [Home; AHEAD],
 }
 
-impl<'h> Ahead<'h> {
-    fn new<K: TableKey, C: Cell>(table: &Table<K, C>, hashes: &'h [KeyHash]) -> Self {
-        let mut ahead = Self { homes: Default::default(), block: 0, hashes };
-        (0..2 * AHEAD).for_each(|block| table.prefetch_headers(ahead.block_of(block)));
-        for block in 0..AHEAD {
-            table.prefetch_entries(ahead.block_of(block), &mut ahead.homes[block]);
+impl Ahead {
+    #[inline(always)]
+    fn new<K: TableKey, C: Cell>(table: &Table<K, C>, hashes: &[KeyHash]) -> Self {
+        let mut ahead = Self { homes: [Home::default(); AHEAD] };
+        for hash in hashes.iter().take(2 * AHEAD) {
+            table.prefetch_header(*hash);
+        }
+        for (hash, home) in hashes.iter().zip(&mut ahead.homes) {
+            *home = table.prefetch_slot(*hash);
         }
         ahead
     }
 
-    /// Where the look-ups of the next block start; fetches for later ones.
+    /// Where the slot of a record is; fetches for later ones.
     #[inline(always)]
-    fn next<K: TableKey, C: Cell>(&mut self, table: &Table<K, C>) -> [Home; BLOCK] {
-        let slot = self.block % AHEAD;
-        let homes = self.homes[slot];
-        table.prefetch_headers(self.block_of(self.block + 2 * AHEAD));
-        table.prefetch_entries(self.block_of(self.block + AHEAD), &mut self.homes[slot]);
-        self.block += 1;
-        homes
-    }
-
-    #[inline(always)]
-    fn block_of(&self, block: usize) -> &'h [KeyHash] {
-        let rest = self.hashes.get(block * BLOCK..).unwrap_or_default();
-        &rest[..rest.len().min(BLOCK)]
+    fn next<K: TableKey, C: Cell>(&mut self, table: &Table<K, C>, hashes: &[KeyHash], record: usize) -> Home {
+        let home = &mut self.homes[record % AHEAD];
+        let guess = *home;
+        if let Some(hash) = hashes.get(record + AHEAD) {
+            *home = table.prefetch_slot(*hash);
+        }
+        if let Some(hash) = hashes.get(record + 2 * AHEAD) {
+            table.prefetch_header(*hash);
+        }
+        guess
     }
 }
 

@@ -10,15 +10,15 @@ use crate::state::table::cell::{CLEAN, Cell};
 use crate::state::table::core::{At, Table};
 use crate::state::table::key::TableKey;
 use crate::state::table::range::HashRange;
-use crate::state::table::segment::{Coverage, Place};
-use crate::state::table::slot::{Entry, Mark, Origin};
+use crate::state::table::segment::{Coverage, Probe};
+use crate::state::table::slot::{Origin, Slot};
 
 /// How misses are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loading {
     /// The store has no row of this state, so a miss is an absent key.
     Nothing,
-    /// The whole state fits: the first misses of a neighbourhood load their keys, the next one loads it whole, after
+    /// The whole state fits: the first misses of a segment load their keys, the next one loads the segment, after
     /// which misses there cost nothing.
     Segments {
         /// Estimated rows.
@@ -33,7 +33,7 @@ pub(crate) enum Loading {
 
 /// Rows that are looked at to estimate how many there are.
 const SAMPLE_ROWS: u64 = 1_024;
-/// Keys of a neighbourhood that are read one at a time before all of it is: keys that are spread over all segments
+/// Keys of a segment that are read one at a time before the whole segment is: keys that are spread over all segments
 /// don't wait for rows that nobody asked for. Recovery with 1 M and 4 M keys, in separate runs under different load:
 /// first record after 23 and 69 ms with 8, after 40 and 43 ms with 2; caught up at 4 M after 3.8 s and 1.2 s.
 pub(super) const KEYS_READ_MAX: u8 = 2;
@@ -49,9 +49,9 @@ impl Loading {
             return Ok(Loading::Nothing);
         }
         let rows = estimate(state, lease, range)?;
-        // Arrays and headers take no more than that again.
-        let entry = (size_of::<Entry<K, C>>() as u64).saturating_mul(2);
-        let fitting = (budget.entries as u64).min(budget.bytes as u64 / entry.max(1));
+        // Arrays are half full or more.
+        let slot = (size_of::<Slot<K, C>>() as u64).saturating_mul(2);
+        let fitting = (budget.entries as u64).min(budget.bytes as u64 / slot.max(1));
         if mode == SnapshotMode::Full || rows <= fitting {
             return Ok(Loading::Segments { rows });
         }
@@ -102,20 +102,19 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         self.make_room();
         match self.loading {
             Loading::Segments { .. } => {
-                let index = self.directory.index(hash);
-                let neighbourhood = self.directory.neighbourhood(index);
-                let first = self.directory.first_of(neighbourhood.start);
-                let segment = self.directory.segment_mut(first);
+                let index = self.directory.index(self.directory.position(hash));
+                let segment = self.directory.segment_mut(index);
                 if segment.keys_read < KEYS_READ_MAX {
                     segment.keys_read += 1;
                     return self.load_key(hash, key);
                 }
-                if let Some(hashes) = self.directory.hashes(&neighbourhood) {
+                if let Some(hashes) = self.directory.hashes(index) {
                     self.load_range(hashes)?;
                 }
-                Ok(match self.find_loaded(hash, key) {
-                    (spot, Some(Place::Live(place))) => Some(At::new(spot.segment, place)),
-                    _ => None,
+                let (index, probe) = self.find_loaded(hash, key);
+                Ok(match probe {
+                    Probe::Live(slot) => Some(At { segment: index as u32, slot: slot as u32 }),
+                    Probe::Dead(_) | Probe::Absent => None,
                 })
             }
             Loading::Keys { .. } => self.load_key(hash, key),
@@ -132,18 +131,20 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             Ok(())
         })?;
         let Some(cell) = found else { return Ok(None) };
-        self.insert_entry(hash, loaded(), Entry { key: K::of(hash, key), cell }).map(Some)
+        let (stamp, origin) = (CLEAN, Origin::Stored);
+        self.insert_slot(hash, Slot::Live { stamp, origin, key: K::of(hash, key), cell }).map(Some)
     }
 
     /// Loads the keys of a range that aren't in memory: all of their segments are complete then.
     fn load_range(&mut self, (first, last): (KeyHash, KeyHash)) -> Result<()> {
         for (hash, key, cell) in self.read_range((first, last))? {
-            if let (_, None) = self.find_loaded(hash, key.lookup()) {
-                self.insert_entry(hash, loaded(), Entry { key, cell })?;
+            if let (_, Probe::Absent) = self.find_loaded(hash, key.lookup()) {
+                let (stamp, origin) = (CLEAN, Origin::Stored);
+                self.insert_slot(hash, Slot::Live { stamp, origin, key, cell })?;
             }
         }
-        let mut index = self.directory.index(first);
-        let end = self.directory.index(last);
+        let mut index = self.directory.index(self.directory.position(first));
+        let end = self.directory.index(self.directory.position(last));
         while index <= end {
             self.directory.segment_mut(index).coverage = Coverage::Complete;
             index += self.directory.span(index);
@@ -182,11 +183,6 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         }
         Ok(read)
     }
-}
-
-/// The mark of what was read.
-fn loaded() -> Mark {
-    Mark { stamp: CLEAN, origin: Origin::Stored }
 }
 
 fn value_of<'r>(row: &RowRef<'r>) -> Result<&'r [u8]> {

@@ -37,9 +37,9 @@ impl<'m> Merge<'m> {
     /// Writes the rows of `slots`, which come in the order of hashes, and of the side buffer; returns their number.
     pub(super) fn run<'s, K: TableKey, C: Cell>(
         mut self,
-        slots: impl Iterator<Item = (KeyHash, Slot<'s, K, C>)>,
+        slots: impl Iterator<Item = &'s Slot<K, C>>,
     ) -> Result<usize> {
-        let mut slots = slots.peekable();
+        let mut slots = slots.map(|slot| (slot.hash(), slot)).peekable();
         while let Some((hash, slot)) = slots.next() {
             while self.handed.hash(self.next).is_some_and(|handed| handed < hash) {
                 self.write_handed();
@@ -49,7 +49,7 @@ impl<'m> Merge<'m> {
                 twins.push(twin);
             }
             if twins.is_empty() && self.handed.hash(self.next) != Some(hash) {
-                self.write(hash, &slot)?;
+                self.write(slot)?;
             } else {
                 twins.push(slot);
                 self.write_twins(hash, &twins)?;
@@ -61,9 +61,9 @@ impl<'m> Merge<'m> {
         Ok(self.rows)
     }
 
-    fn write<K: TableKey, C: Cell>(&mut self, hash: KeyHash, slot: &Slot<'_, K, C>) -> Result<()> {
+    fn write<K: TableKey, C: Cell>(&mut self, slot: &Slot<K, C>) -> Result<()> {
         let (state, writer, rows) = (self.state, &mut *self.writer, &mut self.rows);
-        slot_rows(slot, self.which, self.scratch, |key, element, value| {
+        slot_rows(slot, self.which, self.scratch, |hash, key, element, value| {
             *rows += 1;
             writer.push(RowRef { key: RowKey { state, hash, key, element }, value });
         })
@@ -76,7 +76,7 @@ impl<'m> Merge<'m> {
     }
 
     /// Several keys have one hash: only their bytes order them.
-    fn write_twins<K: TableKey, C: Cell>(&mut self, hash: KeyHash, twins: &[Slot<'_, K, C>]) -> Result<()> {
+    fn write_twins<K: TableKey, C: Cell>(&mut self, hash: KeyHash, twins: &[&Slot<K, C>]) -> Result<()> {
         let mut group = Side::default();
         while self.handed.hash(self.next) == Some(hash) {
             let row = self.handed.row(self.next, self.state);
@@ -84,7 +84,7 @@ impl<'m> Merge<'m> {
             self.next += 1;
         }
         for slot in twins {
-            slot_rows(slot, self.which, self.scratch, |key, element, value| {
+            slot_rows(slot, self.which, self.scratch, |hash, key, element, value| {
                 group.push(hash, key, element, value);
             })?;
         }
@@ -97,30 +97,31 @@ impl<'m> Merge<'m> {
     }
 }
 
-/// Encodes the rows of a slot: key, element, value.
+/// Encodes the rows of a slot: hash, key, element, value.
 #[inline]
 pub(super) fn slot_rows<K: TableKey, C: Cell>(
-    slot: &Slot<'_, K, C>,
+    slot: &Slot<K, C>,
     which: Rows,
     scratch: &mut Scratch,
-    mut emit: impl FnMut(&[u8], &[u8], Option<&[u8]>),
+    mut emit: impl FnMut(KeyHash, &[u8], &[u8], Option<&[u8]>),
 ) -> Result<()> {
+    let held = slot.key();
     scratch.key.clear();
-    K::encode(slot.key.lookup(), &mut scratch.key)?;
-    let key = scratch.key.as_slice();
-    match slot.cell {
-        Some(cell) => {
+    K::encode(held.lookup(), &mut scratch.key)?;
+    let (hash, key) = (held.hash(), scratch.key.as_slice());
+    match slot {
+        Slot::Live { cell, .. } => {
             scratch.value.clear();
             cell.rows(which, &mut scratch.value, &mut |element, value| {
-                emit(key, element, value);
+                emit(hash, key, element, value);
                 Ok(())
             })
         }
         // A full snapshot says what is live; what it doesn't say is not.
-        None if which != Rows::Live => {
-            emit(key, &[], None);
+        Slot::Dead { .. } if which != Rows::Live => {
+            emit(hash, key, &[], None);
             Ok(())
         }
-        None => Ok(()),
+        Slot::Dead { .. } => Ok(()),
     }
 }

@@ -1,15 +1,14 @@
 //! The typed write-back table: native keys and values in memory, rows in the store.
 //!
-//! - `range`, `directory`, `segment`, `slot`, `bits`: where a hash stands. Segments of at most 240 entries by the top
-//!   bits of the hash, in hash order within, so that rows come out sorted and a look-up has one slow access.
-//! - `core`: look-up, change, delete. An entry's stamp is the version that wrote it: equal to the current one it is
+//! - `range`, `directory`, `segment`, `slot`: where a hash stands. Segments of at most 1,024 slots by the top bits of
+//!   the hash, arrays of slots in hash order within, so that rows come out sorted and a look-up has one slow access.
+//! - `core`: look-up, change, delete. A slot's stamp is the version that wrote it: equal to the current one it is
 //!   dirty; up to the durable one it is clean; between, it is in flight.
-//! - `snapshot`, `merge`, `side`: a freeze only counts the version up; entries of the frozen version are encoded
-//!   in slices, and one that is about to change before its turn hands its old rows over to a side buffer.
+//! - `snapshot`, `merge`, `side`: a freeze only counts the version up; slots of the frozen version are encoded in
+//!   slices, and a slot that is about to change before its turn hands its old rows over to a side buffer.
 //! - `load`, `evict`, `walk`: state may exceed memory; what is durable can go and is read back from the lease.
 //! - `key`, `cell`: what is held: native or encoded keys; one value, or elements that are rows of their own.
 
-mod bits;
 pub(crate) mod cell;
 pub(crate) mod core;
 mod directory;

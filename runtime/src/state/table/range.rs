@@ -1,7 +1,6 @@
 //! The hashes that a subtask owns, stretched over all 64 bits so that their top bits number segments.
 
 use crate::key::KeyHash;
-use crate::state::table::segment::BUCKETS;
 
 /// A place in the subtask's range: monotone in the hash.
 pub(crate) type Position = u64;
@@ -38,49 +37,12 @@ impl HashRange {
         KeyHash(self.last)
     }
 
-    /// How many entries all positions would have, if those of its hashes have `entries`: it may have half of them.
-    pub(crate) fn positions(&self, entries: u64) -> u64 {
-        let occupied = (u128::from(self.last - self.first) + 1) << self.shift;
-        ((u128::from(entries) << 64) / occupied) as u64
-    }
-
     /// The hashes whose positions are in `start..=end`, both ends included; `None` where there are none.
     pub(crate) fn hashes(&self, start: Position, end: Position) -> Option<(KeyHash, KeyHash)> {
         let low = start.div_ceil(1 << self.shift).checked_add(self.first)?;
         let high = (end >> self.shift).saturating_add(self.first).min(self.last);
         (low <= high).then_some((KeyHash(low), KeyHash(high)))
     }
-}
-
-/// Numbers the buckets of a segment, by the hash bits below those that number the segment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ruler {
-    range: HashRange,
-    /// Hash bits that number the segment.
-    depth: u8,
-}
-
-impl Ruler {
-    pub(crate) fn new(range: HashRange, depth: u8) -> Self {
-        Self { range, depth }
-    }
-
-    #[inline(always)]
-    pub(crate) fn bucket(self, hash: KeyHash) -> usize {
-        bucket_of(self.range.position(hash), self.depth)
-    }
-
-    /// Whether the last of the bits that number the segment is set.
-    pub(crate) fn is_upper(self, hash: KeyHash) -> bool {
-        self.range.position(hash) >> (64 - u32::from(self.depth)) & 1 == 1
-    }
-}
-
-/// The bucket of a position, in a segment that `depth` bits number.
-#[inline(always)]
-pub(crate) fn bucket_of(position: Position, depth: u8) -> usize {
-    const BITS: u32 = BUCKETS.trailing_zeros();
-    (position << depth >> (64 - BITS)) as usize
 }
 
 #[cfg(test)]

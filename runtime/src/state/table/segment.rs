@@ -1,40 +1,43 @@
-//! A segment: up to 240 entries in the order of their hashes, in an array without gaps.
+//! A segment: up to about 1,024 slots in the order of their hashes, in an array with gaps.
 //!
-//! The hash bits below the segment's number 128 buckets, and the header knows where each one's entries start: about
-//! one entry a bucket. So a look-up reads two lines of the header, which stay in the cache, and then mostly one line of
-//! entries; an integer entry takes 16 bytes and no more, and encoding is a walk along the array. Which version wrote
-//! an entry is known by one bit a version that isn't durable, and tombstones stand aside. An insertion moves the
-//! entries behind, 2 KiB at most times. (Open addressing with gaps took 43 bytes a key and half as much time
-//! again for a look-up: ARCHITECTURE.md, "Measured".)
-
-use std::mem::needs_drop;
+//! Open addressing over the slots themselves: a slot's home is a multiply-shift of the hash bits below the segment's,
+//! so homes are in the order of hashes; probing is linear and insertion keeps the order. A look-up touches the header
+//! and then the slot, the one random access to memory for it, and encoding is a walk along the array. An index
+//! in front would allow slots without gaps, but costs a second random access, which took longer than the slot's.
 
 use crate::key::KeyHash;
-use crate::state::table::bits::Bits;
-use crate::state::table::cell::{CLEAN, Version};
+use crate::state::table::cell::Version;
 use crate::state::table::key::TableKey;
 use crate::state::table::prefetch::prefetch;
-use crate::state::table::range::Ruler;
-use crate::state::table::slot::{Entry, Mark, Origin, Slot, Tombstone};
+use crate::state::table::range::{HashRange, Position};
+use crate::state::table::slot::Slot;
 
-/// Entries that a segment can number, if dividing doesn't help.
-pub(crate) const SEGMENT_ENTRIES_LIMIT: usize = 255;
-/// Buckets of a segment.
-pub(crate) const BUCKETS: usize = 128;
-/// Bytes of entries above which a segment is divided, so that an insertion moves few.
-const SEGMENT_BYTES_MAX: usize = 4_096;
-/// Entries that are compared without a branch.
-const WINDOW: usize = 3;
+/// Slots in a segment before it is divided.
+pub(crate) const SEGMENT_SLOTS_MAX: usize = 1_024;
+/// Slots that a segment can number, if dividing doesn't help.
+pub(crate) const SEGMENT_SLOTS_LIMIT: usize = 2_000;
+/// Homes of the smallest array.
+const HOMES_MIN: usize = 4;
+/// Places behind the last home, for slots pushed over the end.
+const OVERFLOW: usize = 4;
 /// Bytes of a line of the cache.
 const LINE: usize = 64;
+/// Bytes of the slots that are small.
+const SMALL: usize = 32;
 
-/// A line for look-ups, two for where buckets start, and one for the rest.
-#[repr(C, align(64))]
+/// The header of a segment, one line of the cache.
+#[repr(align(64))]
 pub(crate) struct Segment<K, C> {
-    /// In the order of hashes.
-    entries: Vec<Entry<K, C>>,
+    places: Vec<Option<Slot<K, C>>>,
+    homes: u32,
+    /// Places that hold a slot.
+    used: u32,
     /// The newest stamp in it.
-    last: Version,
+    pub(crate) last: Version,
+    /// Its side buffer, or `NO_SIDE`.
+    pub(crate) side: u32,
+    /// Hash bits that number it. Below the directory's: it stands for several entries of the directory.
+    pub(crate) depth: u8,
     /// Whether every live key of its range is in memory.
     pub(crate) coverage: Coverage,
     /// Whether it was used since the clock hand passed.
@@ -43,24 +46,6 @@ pub(crate) struct Segment<K, C> {
     pub(crate) litter: Litter,
     /// Keys that were read from the store one at a time while it was partial.
     pub(crate) keys_read: u8,
-    /// Entries whose stamp is `last`.
-    newest: Bits,
-    /// Where the entries of each bucket start.
-    starts: [u8; BUCKETS],
-    /// Those of the newest whose origin is fresh.
-    fresh: Bits,
-    /// Its side buffer, or `NO_SIDE`.
-    pub(crate) side: u32,
-    rest: Option<Box<Rest<K>>>,
-}
-
-/// What not every segment has.
-struct Rest<K> {
-    /// Entries that were written in versions before the newest that were not durable when last looked at; oldest
-    /// first. The newest of an entry's bits counts.
-    older: Vec<(Version, Bits)>,
-    /// In the order of hashes.
-    tombstones: Vec<Tombstone<K>>,
 }
 
 pub(crate) const NO_SIDE: u32 = u32::MAX;
@@ -88,434 +73,202 @@ pub(crate) enum Litter {
     Some,
 }
 
-/// Where a key stands in its segment.
+/// What a probe found: the place of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Its entry.
+pub(crate) enum Probe {
     Live(usize),
-    /// Its tombstone.
     Dead(usize),
+    Absent,
 }
 
 impl<K: TableKey, C> Segment<K, C> {
-    pub(crate) fn new(coverage: Coverage) -> Self {
+    pub(crate) fn new(depth: u8, coverage: Coverage) -> Self {
         Self {
-            entries: Vec::new(),
+            places: Vec::new(),
+            homes: 0,
+            used: 0,
             last: 0,
+            side: NO_SIDE,
+            depth,
             coverage,
             recency: Recency::Idle,
             litter: Litter::None,
             keys_read: 0,
-            newest: Bits::NONE,
-            starts: [0; BUCKETS],
-            fresh: Bits::NONE,
-            side: NO_SIDE,
-            rest: None,
         }
     }
 
-    /// Entries, or tombstones, from which on it should be divided.
-    pub(crate) const ENTRIES_MAX: usize = entries_max(size_of::<Entry<K, C>>());
+    /// How full the array gets, in hundredths of its homes. Small slots are cheap to leave empty, and what is looked up
+    /// is found sooner.
+    const FULL: usize = if size_of::<Option<Slot<K, C>>>() <= SMALL { 60 } else { 80 };
 
-    /// Whether a look-up compares a window of keys at once: it costs less than a branch that every third look-up misses,
-    /// if keys are compared in place.
-    const BY_WINDOW: bool = !needs_drop::<K>() && size_of::<Entry<K, C>>() <= 24;
-
-    /// Fetches into the cache the lines of the header that a look-up reads.
+    /// The place where a look-up starts.
     #[inline(always)]
-    pub(crate) fn prefetch_header(&self, bucket: usize) {
-        prefetch(self);
-        prefetch(self.starts.as_ptr().wrapping_add(bucket));
+    pub(crate) fn home(&self, position: Position) -> usize {
+        ((u128::from(position << self.depth) * u128::from(self.homes)) >> 64) as usize
     }
 
-    /// Fetches into the cache the entries of a bucket, and returns the place where a look-up starts.
+    /// Fetches into the cache the places where a look-up starts: two lines, for most look-ups pass the end of the first.
     #[inline(always)]
-    pub(crate) fn prefetch_entries(&self, bucket: usize) -> usize {
-        let first = self.first(bucket);
-        let entry = self.entries.as_ptr().wrapping_add(first).cast::<u8>();
-        prefetch(entry);
-        prefetch(entry.wrapping_add((WINDOW * size_of::<Entry<K, C>>()).min(LINE)).wrapping_sub(1));
-        first
+    pub(crate) fn prefetch_places(&self, home: usize) {
+        let place = self.places.as_ptr().wrapping_add(home);
+        prefetch(place);
+        prefetch(place.cast::<u8>().wrapping_add(LINE));
     }
 
-    /// The place where a look-up starts: a window from there on ends within the array.
-    #[inline(always)]
-    pub(crate) fn first(&self, bucket: usize) -> usize {
-        self.start(bucket).min(self.entries.len().saturating_sub(WINDOW))
-    }
-
-    #[inline(always)]
-    fn start(&self, bucket: usize) -> usize {
-        usize::from(self.starts[bucket % BUCKETS])
-    }
-
-    /// One past the last entry of a bucket.
-    #[inline(always)]
-    fn end(&self, bucket: usize) -> usize {
-        self.starts.get(bucket + 1).map_or(self.entries.len(), |end| usize::from(*end))
-    }
-
-    /// The place of a live key with this stamp, near `first`; `None` says nothing.
-    #[inline(always)]
-    pub(crate) fn find_newest(&self, first: usize, key: &K::Lookup, current: Version) -> Option<usize> {
-        if self.last != current {
-            return None;
-        }
-        let entries = self.entries.get(first..)?;
-        let distance = if Self::BY_WINDOW {
-            let mut found = 0u32;
-            for (distance, entry) in entries.first_chunk::<WINDOW>()?.iter().enumerate() {
-                found |= u32::from(entry.key.is(key)) << distance;
+    pub(crate) fn probe(&self, home: usize, key: &K::Lookup) -> Probe {
+        for (place, slot) in self.places.iter().enumerate().skip(home) {
+            match slot {
+                Some(Slot::Live { key: held, .. }) if held.is(key) => return Probe::Live(place),
+                Some(Slot::Dead { key: held, .. }) if held.is(key) => return Probe::Dead(place),
+                Some(_) => {}
+                None => break,
             }
-            match found {
-                0 => WINDOW + entries[WINDOW..].iter().take(WINDOW).position(|entry| entry.key.is(key))?,
-                _ => found.trailing_zeros() as usize,
-            }
-        } else {
-            entries.iter().take(WINDOW).position(|entry| entry.key.is(key))?
-        };
-        self.newest.get(first + distance).then_some(first + distance)
+        }
+        Probe::Absent
     }
 
-    /// Where a key stands.
-    pub(crate) fn find(&self, bucket: usize, (hash, key): (KeyHash, &K::Lookup)) -> Option<Place> {
-        let start = self.start(bucket);
-        if let Some(distance) =
-            self.entries[start..self.end(bucket)].iter().position(|entry| entry.key.is(key))
-        {
-            return Some(Place::Live(start + distance));
+    /// The place of a live key with this stamp, at `home` or after.
+    #[inline(always)]
+    pub(crate) fn find_dirty(&self, home: usize, key: &K::Lookup, current: Version) -> Option<usize> {
+        for (distance, slot) in self.places.get(home..)?.iter().enumerate() {
+            match slot {
+                Some(Slot::Live { key: held, stamp, .. }) if held.is(key) => {
+                    return (*stamp == current).then_some(home + distance);
+                }
+                Some(_) => {}
+                None => break,
+            }
         }
-        let start = self.tombstones().partition_point(|dead| dead.hash < hash);
-        let alike = self.tombstones()[start..].iter().take_while(|dead| dead.hash == hash);
-        alike.map(|dead| dead.key.is(key)).position(|is| is).map(|distance| Place::Dead(start + distance))
+        None
+    }
+
+    /// What is at a place.
+    #[inline(always)]
+    pub(crate) fn get(&self, place: usize) -> Option<&Slot<K, C>> {
+        self.places.get(place)?.as_ref()
     }
 
     #[inline(always)]
-    pub(crate) fn cell(&self, place: usize) -> Option<&C> {
-        self.entries.get(place).map(|entry| &entry.cell)
+    pub(crate) fn get_mut(&mut self, place: usize) -> Option<&mut Slot<K, C>> {
+        self.places.get_mut(place)?.as_mut()
     }
 
-    #[inline(always)]
-    pub(crate) fn cell_mut(&mut self, place: usize) -> Option<&mut C> {
-        self.entries.get_mut(place).map(|entry| &mut entry.cell)
+    /// In the order of hashes.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot<K, C>> {
+        self.places.iter().flatten()
     }
 
-    pub(crate) fn entry(&self, place: usize) -> Option<&Entry<K, C>> {
-        self.entries.get(place)
+    /// Length of the array.
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
     }
 
-    /// Whether an entry was written in this version.
-    #[inline]
-    pub(crate) fn is_written(&self, place: usize, current: Version) -> bool {
-        self.last == current && self.newest.get(place)
-    }
-
-    /// Whether an entry was made in the newest version where nothing was.
-    pub(crate) fn is_fresh(&self, place: usize) -> bool {
-        self.fresh.get(place)
-    }
-
-    /// The version that wrote an entry last; that of what was read, if it was durable.
-    fn stamp_of(&self, place: usize) -> Version {
-        if self.newest.get(place) {
-            return self.last;
-        }
-        let older = self.older().iter().rfind(|(_, bits)| bits.get(place));
-        older.map_or(CLEAN, |(stamp, _)| *stamp)
-    }
-
-    /// The version that wrote what is in a place.
-    pub(crate) fn stamp(&self, place: Place) -> Version {
-        match place {
-            Place::Live(place) => self.stamp_of(place),
-            Place::Dead(place) => self.tombstones()[place].stamp,
-        }
-    }
-
-    pub(crate) fn slot(&self, place: Place) -> Slot<'_, K, C> {
-        match place {
-            Place::Live(place) => self.entries[place].slot(),
-            Place::Dead(place) => self.tombstones()[place].slot(),
-        }
-    }
-
-    /// The places of entries whose stamps `takes` accepts.
-    pub(crate) fn places(&self, takes: impl Fn(Version) -> bool) -> Bits {
-        let (newest, read) = ((self.last, self.newest), (CLEAN, Bits::first(self.len())));
-        let (mut taken, mut seen) = (Bits::NONE, Bits::NONE);
-        for (stamp, bits) in [&newest].into_iter().chain(self.older().iter().rev()).chain([&read]) {
-            if takes(*stamp) {
-                taken = taken.union(bits.without(seen));
-            }
-            seen = seen.union(*bits);
-        }
-        taken
-    }
-
-    /// Entries and tombstones whose stamps `takes` accepts, with their hashes and in the order of these.
-    pub(crate) fn slots(
-        &self,
-        takes: impl Fn(Version) -> bool + Copy,
-    ) -> impl Iterator<Item = (KeyHash, Slot<'_, K, C>)> {
-        let live = self.places(takes).places().filter_map(|place| self.entries.get(place));
-        let mut live = live.map(|entry| (entry.key.hash(), entry.slot())).peekable();
-        let mut dead = self.tombstones().iter().filter(move |dead| takes(dead.stamp)).peekable();
-        std::iter::from_fn(move || match (dead.peek(), live.peek()) {
-            (Some(Tombstone { hash, .. }), held) if held.is_none_or(|(live, _)| hash < live) => {
-                dead.next().map(|dead| (dead.hash, dead.slot()))
-            }
-            _ => live.next(),
-        })
-    }
-
-    /// Whether something in it is durable, if versions up to `durable` are.
-    pub(crate) fn has_durable(&self, durable: Version) -> bool {
-        self.places(|stamp| stamp <= durable) != Bits::NONE
-            || self.tombstones().iter().any(|dead| dead.stamp <= durable)
-    }
-
-    pub(crate) fn last(&self) -> Version {
-        self.last
-    }
-
-    /// Number of entries.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Entries and tombstones.
     pub(crate) fn used(&self) -> usize {
-        self.len() + self.tombstones().len()
+        self.used as usize
     }
 
-    /// Whether it should be divided.
-    pub(crate) fn is_full(&self) -> bool {
-        self.len().max(self.tombstones().len()) >= Self::ENTRIES_MAX
-    }
-
-    /// Whether it has entries in several buckets.
-    pub(crate) fn is_spread(&self) -> bool {
-        self.starts.iter().any(|start| (1..self.len()).contains(&usize::from(*start)))
-    }
-
-    /// Bytes of entries and tombstones.
     pub(crate) fn bytes(&self) -> usize {
-        let tombstones = self.rest.as_deref().map_or(0, |rest| rest.tombstones.capacity());
-        self.entries.capacity() * size_of::<Entry<K, C>>() + tombstones * size_of::<Tombstone<K>>()
+        self.places.capacity() * size_of::<Option<Slot<K, C>>>()
     }
 
-    fn older(&self) -> &[(Version, Bits)] {
-        self.rest.as_deref().map_or(&[], |rest| &rest.older)
-    }
-
-    fn tombstones(&self) -> &[Tombstone<K>] {
-        self.rest.as_deref().map_or(&[], |rest| &rest.tombstones)
-    }
-
-    fn rest(&mut self) -> &mut Rest<K> {
-        self.rest.get_or_insert_with(|| Box::new(Rest { older: Vec::new(), tombstones: Vec::new() }))
-    }
-
-    /// All of its bits, for entries that move.
-    fn bits(&mut self) -> impl Iterator<Item = &mut Bits> {
-        let older = self.rest.as_deref_mut().into_iter().flat_map(|rest| &mut rest.older);
-        older.map(|(_, bits)| bits).chain([&mut self.newest, &mut self.fresh])
-    }
-
-    /// Marks an entry that is written the first time in a version.
-    #[inline]
-    pub(crate) fn mark(&mut self, place: usize, mark: Mark) {
-        self.renew(mark.stamp);
-        if mark.stamp == self.last {
-            self.newest.set(place);
-            if mark.origin == Origin::Fresh {
-                self.fresh.set(place);
-            }
+    /// Adds a key's slot and returns its place; slots after it may move. The key must not be there.
+    pub(crate) fn insert(&mut self, range: &HashRange, hash: KeyHash, slot: Slot<K, C>) -> usize {
+        if (self.used() + 1) * 100 > self.homes as usize * Self::FULL {
+            let places = std::mem::take(&mut self.places);
+            self.fill(range, self.used() + 1, places.into_iter().flatten());
         }
-    }
-
-    /// Takes note of a stamp that is about to be given: the newest one, or that of what was read.
-    #[inline]
-    fn renew(&mut self, stamp: Version) {
-        if stamp > self.last {
-            self.begin(stamp);
-        }
-    }
-
-    #[cold]
-    fn begin(&mut self, stamp: Version) {
-        if self.newest != Bits::NONE && self.last > CLEAN {
-            let older = (self.last, self.newest);
-            self.rest().older.push(older);
-        }
-        (self.last, self.newest, self.fresh) = (stamp, Bits::NONE, Bits::NONE);
-    }
-
-    /// Forgets which entries were written in versions that are durable.
-    pub(crate) fn settle(&mut self, durable: Version) {
-        if let Some(rest) = self.rest.as_deref_mut() {
-            rest.older.retain(|(stamp, _)| *stamp > durable);
-            if rest.older.is_empty() && rest.tombstones.capacity() == 0 {
-                self.rest = None;
-            }
-        }
-    }
-
-    /// Adds the entry of a key that stands nowhere, and returns its place; entries behind it move. At most
-    /// `SEGMENT_ENTRIES_LIMIT` fit.
-    pub(crate) fn insert(
-        &mut self,
-        bucket: usize,
-        (hash, mark): (KeyHash, Mark),
-        entry: Entry<K, C>,
-    ) -> usize {
-        let start = self.start(bucket);
-        let bucketed = &self.entries[start..self.end(bucket)];
-        let place = start + bucketed.iter().take_while(|held| held.key.hash() <= hash).count();
-        if self.len() == self.entries.capacity() {
-            self.entries.reserve_exact(self.len() / 8 + GROWTH_MIN);
-        }
-        self.entries.insert(place, entry);
-        for bits in self.bits() {
-            bits.insert(place);
-        }
-        for start in self.starts.iter_mut().skip(bucket + 1) {
-            *start += 1;
-        }
-        self.mark(place, mark);
+        self.used += 1;
+        let home = self.home(range.position(hash));
+        let is_before = |held: &&Option<Slot<K, C>>| held.as_ref().is_some_and(|held| held.hash() <= hash);
+        let place = home + self.places[home..].iter().take_while(is_before).count();
+        let free = self.places[place..].iter().position(Option::is_none).unwrap_or_else(|| {
+            // Pushed over the end, as happens to keys of one hash: the end grows.
+            let (end, more) = (self.places.len(), self.places.len() / 4 + OVERFLOW);
+            self.places.reserve_exact(more);
+            self.places.resize_with(end + more, || None);
+            end - place
+        });
+        self.places[place..=place + free].rotate_right(1);
+        self.places[place] = Some(slot);
         place
     }
 
-    /// Takes an entry out; entries behind it move.
-    pub(crate) fn remove(&mut self, bucket: usize, place: usize) -> Entry<K, C> {
-        for bits in self.bits() {
-            bits.remove(place);
+    /// Takes a slot out; slots after it may move.
+    pub(crate) fn remove(&mut self, range: &HashRange, place: usize) -> Option<Slot<K, C>> {
+        let slot = self.places.get_mut(place)?.take()?;
+        self.used -= 1;
+        let mut gap = place;
+        while let Some(next) = self.get(gap + 1) {
+            if self.home(range.position(next.hash())) > gap {
+                break;
+            }
+            self.places.swap(gap, gap + 1);
+            gap += 1;
         }
-        for start in self.starts.iter_mut().skip(bucket + 1) {
-            *start -= 1;
-        }
-        self.entries.remove(place)
+        Some(slot)
     }
 
-    /// Puts a tombstone in the place of an entry and returns its cell; entries behind it move.
-    pub(crate) fn bury(&mut self, bucket: usize, place: usize, (hash, stamp): (KeyHash, Version)) -> C {
-        let Entry { key, cell } = self.remove(bucket, place);
-        self.renew(stamp);
-        let tombstones = &mut self.rest().tombstones;
-        let at = tombstones.partition_point(|dead| dead.hash <= hash);
-        tombstones.insert(at, Tombstone { hash, stamp, key });
+    /// Makes a live slot a tombstone and returns its cell.
+    pub(crate) fn bury(&mut self, place: usize, current: Version) -> Option<C> {
+        let (key, cell) = match self.places.get_mut(place)?.take()? {
+            Slot::Live { key, cell, .. } => (key, Some(cell)),
+            Slot::Dead { key, .. } => (key, None),
+        };
+        self.places[place] = Some(Slot::Dead { stamp: current, key });
         cell
     }
 
-    /// Takes a tombstone out: its key lives again.
-    pub(crate) fn exhume(&mut self, at: usize) {
-        self.rest().tombstones.remove(at);
-    }
-
-    /// Keeps the entries that `keep` accepts and the tombstones after `forgotten`, and gives memory back where few
-    /// are left; all may move.
-    pub(crate) fn retain(
-        &mut self,
-        ruler: Ruler,
-        forgotten: Version,
-        mut keep: impl FnMut(&mut C, Version) -> bool,
-    ) {
-        let mut dropped = Vec::new();
-        for place in 0..self.len() {
-            let stamp = self.stamp_of(place);
-            if !keep(&mut self.entries[place].cell, stamp) {
-                dropped.push(place);
+    /// Keeps the slots that `keep` accepts, and gives memory back where few are left; slots may move.
+    pub(crate) fn retain(&mut self, range: &HashRange, mut keep: impl FnMut(&mut Slot<K, C>) -> bool) {
+        let mut used = 0;
+        for place in &mut self.places {
+            if let Some(slot) = place {
+                if keep(slot) {
+                    used += 1;
+                } else {
+                    *place = None;
+                }
             }
         }
-        for place in dropped.iter().rev() {
-            for bits in self.bits() {
-                bits.remove(*place);
-            }
-        }
-        let (mut place, mut next) = (0, dropped.iter().peekable());
-        self.entries.retain(|_| {
-            let is_dropped = next.next_if_eq(&&place).is_some();
-            place += 1;
-            !is_dropped
-        });
-        if !dropped.is_empty() {
-            self.measure(ruler);
-        }
-        if self.len() * 2 < self.entries.capacity() {
-            self.give_back();
-        }
-        if let Some(rest) = self.rest.as_deref_mut() {
-            rest.tombstones.retain(|dead| dead.stamp > forgotten);
-            rest.tombstones.shrink_to(rest.tombstones.len() * 2);
+        if used < self.used() {
+            let places = std::mem::take(&mut self.places);
+            self.fill(range, used, places.into_iter().flatten());
         }
     }
 
-    /// Divides it in two, one more hash bit each; `ruler` is that of the halves. Flags are inherited.
-    pub(crate) fn divide(&mut self, ruler: Ruler) -> Segment<K, C> {
-        let mut upper = Segment::new(self.coverage);
+    /// Divides it in two, one more hash bit each. Flags are inherited.
+    pub(crate) fn divide(&mut self, range: &HashRange) -> Segment<K, C> {
+        self.depth += 1;
+        let bit = 64 - u32::from(self.depth);
+        let is_lower = |slot: &Slot<K, C>| range.position(slot.hash()) >> bit & 1 == 0;
+        let mut upper = Segment::new(self.depth, self.coverage);
         (upper.last, upper.recency, upper.litter) = (self.last, self.recency, self.litter);
-        let middle = self.start(BUCKETS / 2);
-        upper.entries = self.entries.split_off(middle);
-        (upper.newest, upper.fresh) = (self.newest.split_off(middle), self.fresh.split_off(middle));
-        if let Some(rest) = self.rest.as_deref_mut() {
-            let dead = rest.tombstones.partition_point(|dead| !ruler.is_upper(dead.hash));
-            upper.rest().tombstones = rest.tombstones.split_off(dead);
-            upper.rest().older =
-                rest.older.iter_mut().map(|(stamp, bits)| (*stamp, bits.split_off(middle))).collect();
-        }
-        self.measure(ruler);
-        self.give_back();
-        upper.measure(ruler);
+        let lower = self.slots().take_while(|slot| is_lower(slot)).count();
+        let above = self.used() - lower;
+        let places = std::mem::take(&mut self.places);
+        let mut slots = places.into_iter().flatten();
+        self.fill(range, lower, slots.by_ref().take(lower));
+        upper.fill(range, above, slots);
         upper
     }
 
-    /// Finds anew where buckets start.
-    fn measure(&mut self, ruler: Ruler) {
-        self.starts = [0; BUCKETS];
-        for entry in &self.entries {
-            if let Some(next) = self.starts.get_mut(ruler.bucket(entry.key.hash()) + 1) {
-                *next += 1;
+    /// Makes the array anew, of a length for `expected` slots, from slots in the order of hashes.
+    fn fill(&mut self, range: &HashRange, expected: usize, slots: impl Iterator<Item = Slot<K, C>>) {
+        // A fifth less than full.
+        let homes = if expected == 0 { 0 } else { (expected * 125).div_ceil(Self::FULL).max(HOMES_MIN) };
+        self.homes = homes as u32;
+        let len = if homes == 0 { 0 } else { homes + OVERFLOW };
+        let mut places = Vec::with_capacity(len);
+        self.used = 0;
+        for slot in slots {
+            let home = self.home(range.position(slot.hash()));
+            if places.len() < home {
+                places.resize_with(home, || None);
             }
+            places.push(Some(slot));
+            self.used += 1;
         }
-        let mut start = 0;
-        for count in &mut self.starts {
-            start += *count;
-            *count = start;
-        }
-    }
-
-    fn give_back(&mut self) {
-        self.entries.shrink_to(self.len() + GROWTH_MIN);
-    }
-}
-
-/// Entries by which an array grows at least.
-const GROWTH_MIN: usize = 4;
-
-const fn entries_max(entry: usize) -> usize {
-    match SEGMENT_BYTES_MAX.checked_div(entry) {
-        Some(fitting) if fitting < 32 => 32,
-        Some(fitting) if fitting < 240 => fitting,
-        _ => 240,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::state::table::cell::Single;
-    use crate::state::table::key::Native;
-
-    #[test]
-    fn a_header_takes_four_lines_and_look_ups_read_the_first_three() {
-        type Integers = Segment<Native<u64>, Single<u64>>;
-        assert_eq!(size_of::<Integers>(), 4 * LINE);
-        assert_eq!(std::mem::offset_of!(Integers, starts), LINE);
-        assert_eq!(std::mem::offset_of!(Integers, fresh), 3 * LINE);
-    }
-
-    #[test]
-    fn wide_entries_make_small_segments() {
-        assert_eq!([0, 16, 64, 1_000].map(entries_max), [240, 240, 64, 32]);
+        places.resize_with(len.max(places.len()), || None);
+        self.places = places;
     }
 }

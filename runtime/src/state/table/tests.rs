@@ -401,10 +401,10 @@ fn a_small_state_is_read_back_by_segments_and_absent_keys_then_cost_nothing() ->
     Ok(())
 }
 
-/// A third of the hashes leaves half of the positions empty, and the first neighbourhood that is read alone says little
+/// A third of the hashes leaves half of the positions empty, and the first segment that is read alone says little
 /// about how many entries there are.
 #[test]
-fn a_subtask_of_any_range_reads_its_state_back_neighbourhood_by_neighbourhood_case_69() -> Result<()> {
+fn a_subtask_of_any_range_reads_its_state_back_segment_by_segment_case_69() -> Result<()> {
     for width in [u64::MAX, u64::MAX / 2, u64::MAX / 3, u64::MAX / 7, (1 << 60) + 1, 1 << 60] {
         let setting = Setting { hashes: (KeyHash(11), KeyHash(width)), ..Setting::of(0) };
         for entries in [200, 1_100, 1_250, 2_400, 9_000] {

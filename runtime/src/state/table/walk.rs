@@ -7,7 +7,7 @@ use crate::key::KeyHash;
 use crate::state::table::cell::Cell;
 use crate::state::table::core::Table;
 use crate::state::table::key::TableKey;
-use crate::state::table::segment::Coverage;
+use crate::state::table::segment::{Coverage, Probe};
 use crate::state::table::slot::Slot;
 
 /// A key of one segment.
@@ -20,19 +20,15 @@ struct Item<'t, K, C> {
 impl<K: TableKey, C: Cell> Table<K, C> {
     /// In the order of hash and encoded key, whatever is in memory.
     pub(crate) fn for_each(&self, visit: &mut dyn FnMut(&K, &C) -> Result<()>) -> Result<()> {
-        let mut next = 0;
-        while next < self.directory.len() {
-            let neighbourhood = self.directory.neighbourhood(next);
-            next = neighbourhood.end;
-            let segments = || self.directory.segments(&neighbourhood);
-            let is_partial = segments().any(|segment| segment.coverage == Coverage::Partial);
-            let stored = match self.directory.hashes(&neighbourhood) {
-                Some(hashes) if is_partial => self.read_range(hashes)?,
+        for index in self.directory.indexes() {
+            let segment = self.directory.segment(index);
+            let stored = match (segment.coverage, self.directory.hashes(index)) {
+                (Coverage::Partial, Some(hashes)) => self.read_range(hashes)?,
                 _ => Vec::new(),
             };
-            let live = segments().flat_map(|segment| segment.slots(|_| true)).filter_map(live);
-            let mut items: Vec<Item<'_, K, C>> = live.collect();
-            let is_absent = |hash, key: &K| matches!(self.find_loaded(hash, key.lookup()), (_, None));
+            let mut items: Vec<Item<'_, K, C>> = segment.slots().filter_map(live).collect();
+            let is_absent =
+                |hash, key: &K| matches!(self.find_loaded(hash, key.lookup()), (_, Probe::Absent));
             items.extend(
                 stored.iter().filter(|(hash, key, _)| is_absent(*hash, key)).map(|(hash, key, cell)| Item {
                     hash: *hash,
@@ -49,8 +45,11 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     }
 }
 
-fn live<'t, K, C>((hash, slot): (KeyHash, Slot<'t, K, C>)) -> Option<Item<'t, K, C>> {
-    slot.cell.map(|cell| Item { hash, key: slot.key, cell })
+fn live<K: TableKey, C>(slot: &Slot<K, C>) -> Option<Item<'_, K, C>> {
+    match slot {
+        Slot::Live { key, cell, .. } => Some(Item { hash: key.hash(), key, cell }),
+        Slot::Dead { .. } => None,
+    }
 }
 
 /// The order of two keys of one hash; keys that can't be encoded fail where they are written.
