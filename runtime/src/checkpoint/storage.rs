@@ -1,13 +1,13 @@
 //! Where manifests are kept: one file each, written last and atomically, listed, retained, cleaned.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::manifest::Manifest;
 use crate::error::{Error, Result};
 use crate::files::{EntryKind, FileLayer, TEMPORARY_SUFFIX, create_dirs, read_all, write_atomically};
 use crate::id::{CheckpointId, Lineage};
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 const SUFFIX: &str = ".manifest";
 
