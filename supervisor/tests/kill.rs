@@ -30,6 +30,7 @@ fn finishes_after_a_kill_of(path: &str) -> Result<()> {
     let report = job.wait()?;
     assert_eq!(report.state, JobState::Finished);
     assert_eq!(report.totals.kills, 1);
+    assert_eq!(report.totals.restarts, u64::from(path != "checkpoints"), "of the region");
     assert_eq!(controls.output(), numbers(4 * EACH));
     Ok(())
 }

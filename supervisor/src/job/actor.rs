@@ -94,7 +94,7 @@ impl Actor for JobActor {
     ) -> Result<JobActorState, ActorProcessingErr> {
         let plan = &self.shared.plan;
         let regions = plan.regions.iter().map(|region| (region.id, plan.subtasks(region.id)));
-        let mut life = Lifecycle::new(regions);
+        let mut life = Lifecycle::new(regions, *lock(&self.shared.state));
         // A stop that was asked of an actor before this one stands.
         if let Some(mode) = *lock(&self.shared.stop) {
             life.on_stop(mode);
@@ -216,7 +216,7 @@ impl JobActor {
 
     fn on_starting(&self, starting: Starting, state: &mut JobActorState) {
         let Starting { region, attempt, mode, from } = starting;
-        if state.life.on_starting(region, attempt).is_some() {
+        if state.life.on_starting(region, attempt) {
             self.shared.counters.restarts.add(1);
         }
         if mode == DeployMode::Run {

@@ -50,17 +50,23 @@ pub(crate) struct Lifecycle {
 struct RegionLife {
     subtasks: BTreeSet<SubtaskId>,
     attempt: Option<AttemptId>,
+    /// Whether the current or next attempt is not its first.
+    is_restart: bool,
     is_up: bool,
     ended: BTreeSet<SubtaskId>,
     committed: Option<CheckpointId>,
 }
 
 impl Lifecycle {
-    /// Of a job of these regions, before anything runs.
-    pub(crate) fn new(regions: impl IntoIterator<Item = (RegionId, Vec<SubtaskId>)>) -> Self {
+    /// Of a job of these regions that was in state `before`, under an actor before this one if it is not `Created`.
+    pub(crate) fn new(
+        regions: impl IntoIterator<Item = (RegionId, Vec<SubtaskId>)>,
+        before: JobState,
+    ) -> Self {
         let life = |subtasks: Vec<SubtaskId>| RegionLife {
             subtasks: subtasks.into_iter().collect(),
             attempt: None,
+            is_restart: before != JobState::Created,
             is_up: false,
             ended: BTreeSet::new(),
             committed: None,
@@ -75,12 +81,12 @@ impl Lifecycle {
     }
 
     pub(crate) fn state(&self) -> JobState {
-        let all = |has: fn(&RegionLife) -> bool| self.regions.values().all(has);
+        let mut down = self.regions.values().filter(|region| !region.is_up).peekable();
         match self.stop {
             Some(_) => JobState::Stopping,
-            None if all(|region| region.attempt.is_none()) => JobState::Created,
-            None if self.last.is_some() || all(|region| region.is_up) => JobState::Running,
-            None => JobState::Restarting,
+            None if self.last.is_some() || down.peek().is_none() => JobState::Running,
+            None if down.any(|region| region.is_restart) => JobState::Restarting,
+            None => JobState::Created,
         }
     }
 
@@ -96,12 +102,13 @@ impl Lifecycle {
             .collect()
     }
 
-    /// An attempt is about to be deployed. Returns the one before it.
-    pub(crate) fn on_starting(&mut self, region: RegionId, attempt: AttemptId) -> Option<AttemptId> {
-        let life = self.regions.get_mut(&region)?;
+    /// An attempt is about to be deployed. Returns whether it is a restart.
+    pub(crate) fn on_starting(&mut self, region: RegionId, attempt: AttemptId) -> bool {
+        let Some(life) = self.regions.get_mut(&region) else { return false };
         life.is_up = false;
         life.ended.clear();
-        life.attempt.replace(attempt)
+        life.is_restart |= life.attempt.replace(attempt).is_some();
+        life.is_restart
     }
 
     pub(crate) fn on_up(&mut self, region: RegionId, attempt: AttemptId) -> Vec<LifeAction> {
@@ -118,6 +125,7 @@ impl Lifecycle {
         if let Some(life) = self.regions.get_mut(&region) {
             life.is_up = false;
             life.ended.clear();
+            life.is_restart |= life.attempt.is_some();
         }
     }
 
