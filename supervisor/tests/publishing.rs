@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use common::disk::{HookedFiles, broken, syncs_manifests};
 use common::{Controls, config, numbers, pipeline, until};
+use tempfile::TempDir;
 use tidegate_runtime::checkpoint::storage::CheckpointStorage;
 use tidegate_runtime::config::RestartPolicy;
 use tidegate_runtime::id::CheckpointId;
@@ -61,6 +62,29 @@ fn kill_coordinators(job: &Job, times: u64) {
     }
 }
 
+/// A job of 10,000 records whose first manifest hangs at the door, with as many requests behind it as may wait.
+fn launch_stuck(dir: &TempDir, controls: &Arc<Controls>) -> Result<(Job, Arc<Door>)> {
+    let (files, door) = hanging();
+    let job = launch_on(Arc::new(files), &pipeline(controls, 2, 5_000), config(dir))?;
+    until(&job, "a manifest is being written", |_| door.waiting.load(Ordering::Acquire));
+    kill_coordinators(&job, 70);
+    Ok((job, door))
+}
+
+/// A disk on which the next `left` syncs of the manifests' directory fail.
+fn failing(left: &Arc<AtomicU64>) -> HookedFiles {
+    let (files, left) = (HookedFiles::default(), Arc::clone(left));
+    files.before_each(move |action, path| {
+        if syncs_manifests(action, path) && take_one(&left) { Err(broken(action, path)) } else { Ok(()) }
+    });
+    files
+}
+
+/// Whether there was one left to take.
+fn take_one(left: &AtomicU64) -> bool {
+    left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok()
+}
+
 #[test]
 fn a_bug_that_panics_while_a_manifest_is_written_is_an_aborted_checkpoint() -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");
@@ -68,9 +92,7 @@ fn a_bug_that_panics_while_a_manifest_is_written_is_an_aborted_checkpoint() -> R
     let panics = Arc::new(AtomicU64::new(3));
     files.before_each(move |action, path| {
         let is_manifest = action == "rename" && path.extension().is_some_and(|end| end == "manifest");
-        let is_due = |left: u64| left.checked_sub(1);
-        let due = || panics.fetch_update(Ordering::AcqRel, Ordering::Acquire, is_due).is_ok();
-        assert!(!(is_manifest && due()), "a bug of ours");
+        assert!(!(is_manifest && take_one(&panics)), "a bug of ours");
         Ok(())
     });
     let mut config = config(&dir);
@@ -88,10 +110,8 @@ fn a_bug_that_panics_while_a_manifest_is_written_is_an_aborted_checkpoint() -> R
 #[test]
 fn coordinators_that_the_manifest_thread_can_not_answer_yet_ask_again() -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");
-    let ((files, door), controls) = (hanging(), Controls::closed());
-    let job = launch_on(Arc::new(files), &pipeline(&controls, 2, 5_000), config(&dir))?;
-    until(&job, "a manifest is being written", |_| door.waiting.load(Ordering::Acquire));
-    kill_coordinators(&job, 70);
+    let controls = Controls::closed();
+    let (job, door) = launch_stuck(&dir, &controls)?;
     door.open();
     controls.allow(1_000_000);
     assert_eq!(job.wait()?.state, JobState::Finished);
@@ -102,10 +122,8 @@ fn coordinators_that_the_manifest_thread_can_not_answer_yet_ask_again() -> Resul
 #[test]
 fn a_job_whose_end_can_not_be_recorded_fails_and_says_why() -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");
-    let ((files, door), controls) = (hanging(), Controls::closed());
-    let job = launch_on(Arc::new(files), &pipeline(&controls, 2, 5_000), config(&dir))?;
-    until(&job, "a manifest is being written", |_| door.waiting.load(Ordering::Acquire));
-    kill_coordinators(&job, 70);
+    let controls = Controls::closed();
+    let (job, door) = launch_stuck(&dir, &controls)?;
     job.abandon();
     let ended = job.wait_for(Duration::from_secs(30));
     door.open();
@@ -170,14 +188,8 @@ enum Last {
 fn a_last_checkpoint_that_fails_until_its_outcome_is_open_is_settled_and_made_again() -> Result<()> {
     for last in [Last::EndOfInput, Last::Drain, Last::Suspend] {
         let dir = tempfile::tempdir().expect("a directory");
-        let (files, controls) = (HookedFiles::default(), Controls::closed());
-        let left = Arc::new(AtomicU64::new(0));
-        let failing = Arc::clone(&left);
-        files.before_each(move |action, path| {
-            let is_failing = syncs_manifests(action, path)
-                && failing.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok();
-            if is_failing { Err(broken(action, path)) } else { Ok(()) }
-        });
+        let (left, controls) = (Arc::default(), Controls::closed());
+        let files = failing(&left);
         let config = config(&dir).without_checkpoints();
         let job = launch_on(Arc::new(files.clone()), &pipeline(&controls, 2, 5_000), config)?;
         until(&job, "it runs", |job| job.state() == JobState::Running);
@@ -215,14 +227,8 @@ fn a_last_checkpoint_that_fails_until_its_outcome_is_open_is_settled_and_made_ag
 fn a_job_that_fails_leaves_no_checkpoint_that_it_does_not_report() -> Result<()> {
     for seed in 0..8 {
         let dir = tempfile::tempdir().expect("a directory");
-        let (files, controls) = (HookedFiles::default(), Controls::closed());
-        let left = Arc::new(AtomicU64::new(0));
-        let failing = Arc::clone(&left);
-        files.before_each(move |action, path| {
-            let is_failing = syncs_manifests(action, path)
-                && failing.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok();
-            if is_failing { Err(broken(action, path)) } else { Ok(()) }
-        });
+        let (left, controls) = (Arc::default(), Controls::closed());
+        let files = failing(&left);
         let mut config = config(&dir).restart(RestartPolicy::None);
         config.checkpoint.tolerable_failures = 0;
         let job = launch_on(Arc::new(files.clone()), &pipeline(&controls, 2, 5_000), config)?;
