@@ -1,20 +1,17 @@
 //! The router of a keyed edge: each record goes to the subtask that owns its key group.
 
 use super::division::Division;
-use super::router::{Lane, lanes, push_watermark_at, routed};
+use super::lanes::{Lanes, push_watermark_at};
 use super::{Control, Routed, Router, Target, Wakeup};
 use crate::element::{Batch, ErasedBatch, Record};
 use crate::key::{KeyGroups, KeyHash};
 
 /// Divides by key group.
 pub(super) struct HashRouter<T> {
-    lanes: Vec<Lane<T>>,
+    lanes: Lanes<T>,
     /// The first hash of each destination but the first, in order: a destination owns a contiguous range of hashes.
     bounds: Vec<KeyHash>,
     division: Division,
-    /// Batches that were divided, to be filled again: as many as destinations at most.
-    emptied: Vec<Batch<T>>,
-    producer: Wakeup,
     records_sent: u64,
 }
 
@@ -25,20 +22,13 @@ impl<T: Record> HashRouter<T> {
         let bounds = (1..parallelism)
             .map(|subtask| key_groups.first_hash(key_groups.range(subtask, parallelism).start))
             .collect();
-        Self {
-            lanes: lanes(targets),
-            bounds,
-            division: Division::default(),
-            emptied: Vec::new(),
-            producer,
-            records_sent: 0,
-        }
+        Self { lanes: Lanes::new(targets, producer), bounds, division: Division::default(), records_sent: 0 }
     }
 
     /// Moves all records and watermarks to the lanes, and leaves the batch empty.
     fn divide(&mut self, batch: &mut Batch<T>) {
         self.division.divide(&batch.hashes, &self.bounds);
-        for (lane, share) in self.lanes.iter_mut().zip(self.division.shares()) {
+        for (lane, share) in self.lanes.each.iter_mut().zip(self.division.shares()) {
             let filling = &mut lane.filling;
             let mut passed = 0;
             for at in &batch.watermarks {
@@ -61,11 +51,11 @@ impl<T: Record> HashRouter<T> {
         if std::mem::needs_drop::<T>() {
             for (hash, record) in batch.hashes.iter().zip(batch.records.drain(..)) {
                 let destination = self.bounds.partition_point(|bound| bound <= hash);
-                self.lanes[destination].filling.records.push(record);
+                self.lanes.each[destination].filling.records.push(record);
             }
             return;
         }
-        for (lane, share) in self.lanes.iter_mut().zip(self.division.shares()) {
+        for (lane, share) in self.lanes.each.iter_mut().zip(self.division.shares()) {
             let records = share.iter().map(|position| batch.records[*position as usize].clone());
             lane.filling.records.extend(records);
         }
@@ -78,32 +68,22 @@ impl<T: Record> Router for HashRouter<T> {
         let mut batch: Batch<T> = batch.into_typed();
         assert_eq!(batch.hashes.len(), batch.records.len(), "I2: every record of a keyed edge has its hash");
         self.records_sent += batch.len() as u64;
-        let share = batch.len() / self.lanes.len();
+        let share = batch.len() / self.lanes.each.len();
         self.divide(&mut batch);
-        if self.emptied.len() < self.lanes.len() {
-            self.emptied.push(batch);
-        }
-        for lane in &mut self.lanes {
-            lane.send_due(share, &mut self.emptied, &self.producer);
-        }
-        routed(&self.lanes)
+        self.lanes.keep_emptied(batch);
+        self.lanes.send_due(share)
     }
 
     fn retry(&mut self) -> Routed {
-        self.lanes.iter_mut().for_each(|lane| lane.retry(&self.producer));
-        routed(&self.lanes)
+        self.lanes.retry()
     }
 
     fn flush(&mut self) -> Routed {
-        for lane in &mut self.lanes {
-            lane.retry(&self.producer);
-            lane.send_filling(&mut self.emptied, &self.producer);
-        }
-        routed(&self.lanes)
+        self.lanes.flush()
     }
 
     fn broadcast(&mut self, control: Control) {
-        self.lanes.iter_mut().for_each(|lane| lane.force(control));
+        self.lanes.force(control);
     }
 
     fn records_sent(&self) -> u64 {

@@ -3,6 +3,7 @@
 mod division;
 mod gate;
 mod hash_router;
+mod lanes;
 mod router;
 mod wakeup;
 
