@@ -8,9 +8,11 @@ use std::sync::Arc;
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
-use super::{Gate, Refused, Wakeup};
+use super::{Gate, Refused, Turns, Wakeup};
 use crate::element::{Batch, Element, ErasedBatch};
 use crate::id::LaneId;
+use crate::metrics::SubtaskStatus;
+use crate::time::Timestamp;
 
 /// The notices that an actor has not handled.
 struct Mailbox {
@@ -167,5 +169,32 @@ fn loom_a_gate_that_closes_lets_its_producer_go() {
         producer.join().expect("the producer ends");
         assert_eq!(gate.queued_bytes(), 0);
         assert!(gate.take().is_none());
+    });
+}
+
+#[test]
+fn loom_a_source_that_gave_way_is_woken() {
+    loom::model(|| {
+        let [behind, ahead] = [10, 20].map(|watermark| {
+            let status = Arc::new(SubtaskStatus::default());
+            status.set_emitted_watermark(Timestamp(watermark));
+            let (mailbox, wakeup) = Mailbox::new();
+            (mailbox, wakeup, status)
+        });
+        let both = [&behind, &ahead].map(|(_, wakeup, status)| (wakeup.clone(), Arc::clone(status)));
+        let [first, second] = <[_; 2]>::try_from(Turns::of(both.into())).ok().expect("two turns");
+        let other = thread::spawn(move || {
+            let (mailbox, wakeup, _) = behind;
+            for _ in 0..2 {
+                wakeup.wake();
+                mailbox.receive(&wakeup);
+                assert!(!first.begin(), "it is behind");
+            }
+        });
+        let (mailbox, wakeup, _) = ahead;
+        while second.begin() {
+            mailbox.receive(&wakeup);
+        }
+        other.join().expect("the other ends");
     });
 }

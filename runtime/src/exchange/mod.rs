@@ -5,6 +5,7 @@ mod gate;
 mod hash_router;
 mod lanes;
 mod router;
+mod turns;
 mod wakeup;
 
 #[cfg(all(test, tidegate_loom))]
@@ -14,4 +15,5 @@ mod tests;
 
 pub use gate::{Gate, GateFigures, Refused};
 pub use router::{Control, Partitioning, Routed, Router, RouterFactory, Target, typed_router};
+pub use turns::{Turn, Turns};
 pub use wakeup::Wakeup;

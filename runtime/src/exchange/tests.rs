@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 
-use super::{Control, Gate, Partitioning, Refused, Routed, Router, Target, Wakeup, typed_router};
+use super::{Control, Gate, Partitioning, Refused, Routed, Router, Target, Turns, Wakeup, typed_router};
 use crate::element::{Barrier, Batch, Element, ErasedBatch, Record};
 use crate::id::{CheckpointId, LaneId};
 use crate::key::{KeyGroups, KeyHash};
+use crate::metrics::SubtaskStatus;
 use crate::time::Timestamp;
 
 const LANES: usize = 3;
@@ -469,4 +470,46 @@ fn a_destination_without_records_gets_its_watermarks_while_the_producer_is_busy(
     while rig.take() {}
     assert!(rig.received[1].watermark >= Some(Timestamp(100)), "{:?}", rig.received[1].watermark);
     assert!(rig.received[1].seen.is_empty());
+}
+
+/// Subtasks of a source that have come to these watermarks, with how often each was woken.
+fn seats<const N: usize>(watermarks: [i64; N]) -> [(Arc<AtomicUsize>, Wakeup, Arc<SubtaskStatus>); N] {
+    watermarks.map(|watermark| {
+        let (count, wakeup) = counting();
+        let status = Arc::new(SubtaskStatus::default());
+        status.set_emitted_watermark(Timestamp(watermark));
+        (count, wakeup, status)
+    })
+}
+
+#[test]
+fn a_source_that_is_ahead_gives_way_until_the_one_behind_has_begun() {
+    let [ahead, behind] = seats([20, 10]);
+    let both = [&ahead, &behind].map(|(_, wakeup, status)| (wakeup.clone(), Arc::clone(status)));
+    let turns = Turns::of(both.into());
+    assert!(!turns[0].begin(), "the other wants no turn");
+    behind.1.wake();
+    assert!(turns[0].begin());
+    assert_eq!(ahead.0.load(Ordering::Relaxed), 0);
+    behind.1.begin();
+    assert!(!turns[1].begin(), "it is behind");
+    assert_eq!(ahead.0.load(Ordering::Relaxed), 1, "woken");
+    ahead.1.begin();
+    assert!(!turns[0].begin(), "the other has its turn");
+    turns[1].begin();
+    assert_eq!(ahead.0.load(Ordering::Relaxed), 1, "it did not give way");
+    behind.1.wake();
+    behind.2.step_began_ns.set(1);
+    assert!(!turns[0].begin(), "the other is in a step, and was woken meanwhile");
+    behind.2.step_began_ns.set(0);
+    behind.2.set_emitted_watermark(Timestamp(20));
+    assert!(!turns[0].begin(), "none is behind");
+}
+
+#[test]
+fn sources_without_watermarks_never_give_way() {
+    let both = seats([Timestamp::MIN.0; 2]);
+    both.iter().for_each(|(_, wakeup, _)| wakeup.wake());
+    let turns = Turns::of(both.map(|(_, wakeup, status)| (wakeup, status)).into());
+    assert!(turns.iter().all(|turn| !turn.begin()));
 }

@@ -33,4 +33,9 @@ impl Wakeup {
     pub fn begin(&self) {
         self.0.under_way.swap(false, Ordering::AcqRel);
     }
+
+    /// Whether a notice was sent and has not arrived.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.0.under_way.load(Ordering::Acquire)
+    }
 }

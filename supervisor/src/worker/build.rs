@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use ractor::{ActorCell, ActorRuntime};
 use tidegate_runtime::checkpoint::manifest::SubtaskSnapshot;
 use tidegate_runtime::error::{Error, Result};
-use tidegate_runtime::exchange::Wakeup;
+use tidegate_runtime::exchange::{Turn, Turns, Wakeup};
 use tidegate_runtime::graph::{DeployContext, DeployedSubtask, NodeKind, SubtaskHooks, Vertex, deploy};
 use tidegate_runtime::id::SubtaskId;
 use tidegate_runtime::key::KeyHash;
@@ -54,6 +54,7 @@ pub(crate) fn build(
     let deployed = deploy(&worker.plan, attempt.region, &context, &hooks)?;
     let mut built = Built { opening: Vec::new(), hashes: Vec::new() };
     let mut actors = Vec::new();
+    let mut turns = hooks.turns();
     for DeployedSubtask { subtask, task, gate, producers } in deployed {
         let vertex = worker.plan.vertex(subtask.operator);
         if deployment.mode == DeployMode::Run || matches!(vertex.root.kind, NodeKind::Sink(..)) {
@@ -75,7 +76,9 @@ pub(crate) fn build(
         let restore = hooks.restore(deployment, subtask)?;
         let status = Arc::clone(&cell.status);
         let wakeup = hooks.wakeup(subtask);
-        let body = Body { task, restore, mode: deployment.mode, opened: Opened::NotYet, wakeup, status };
+        let turn = turns.remove(&subtask);
+        let body =
+            Body { task, restore, mode: deployment.mode, opened: Opened::NotYet, wakeup, turn, status };
         let guard = attempt.alive.guard(Part::Subtask);
         let presence = Presence { attempt: Arc::clone(attempt), cell: Arc::clone(&cell), _guard: guard };
         actors.push((cell, SubtaskActor::new(body, presence)));
@@ -150,6 +153,22 @@ impl<'a> Hooks<'a> {
             worker.directory.entry(&worker.path(subtask), ActorKind::Subtask, &self.attempt.entry.path);
         entry.attempt.store(self.attempt.id.0, std::sync::atomic::Ordering::Relaxed);
         entry
+    }
+
+    /// Of sources with several subtasks. Their figures are those of this attempt once it is deployed.
+    fn turns(&self) -> BTreeMap<SubtaskId, Turn> {
+        let plan = &self.attempt.worker.plan;
+        let vertices =
+            plan.regions[self.attempt.region.0 as usize].vertices.iter().map(|id| plan.vertex(*id));
+        let sources =
+            vertices.filter(|each| each.parallelism > 1 && matches!(each.root.kind, NodeKind::Source(_)));
+        let turns = |source: &Vertex| {
+            let ids = (0..source.parallelism).map(|index| SubtaskId { operator: source.id, index });
+            let figures =
+                |id| self.entry(id).subtask.as_ref().map(|figures| (self.wakeup(id), figures.status()));
+            ids.clone().zip(Turns::of(ids.filter_map(figures).collect())).collect::<Vec<_>>()
+        };
+        sources.flat_map(turns).collect()
     }
 
     /// Of a subtask with keyed state.

@@ -14,7 +14,7 @@ use super::give_way::GiveWay;
 use crate::alive::AliveGuard;
 use crate::message::{DeployMode, Origin};
 use crate::panics::catching;
-use tidegate_runtime::exchange::Wakeup;
+use tidegate_runtime::exchange::{Turn, Wakeup};
 
 /// What a subtask's actor is told.
 pub(crate) enum SubtaskMessage {
@@ -41,6 +41,8 @@ pub(crate) struct Body {
     pub(crate) mode: DeployMode,
     pub(crate) opened: Opened,
     pub(crate) wakeup: Wakeup,
+    /// Of a source with several subtasks.
+    pub(crate) turn: Option<Turn>,
     pub(crate) status: Arc<SubtaskStatus>,
 }
 
@@ -129,6 +131,9 @@ impl SubtaskActor {
     fn work(&self, body: &mut Body) -> RuntimeResult<()> {
         body.wakeup.begin();
         if body.mode == DeployMode::CommitOnly {
+            return Ok(());
+        }
+        if body.turn.as_ref().is_some_and(Turn::begin) {
             return Ok(());
         }
         body.status.set_activity(Activity::Running);
