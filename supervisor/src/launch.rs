@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use ractor::ActorRuntime;
+use tidegate_runtime::checkpoint::restart::RestartTracker;
 use tidegate_runtime::config::JobConfig;
 use tidegate_runtime::files::{FileLayer, RealFiles};
 use tidegate_runtime::graph::{Graph, NodeKind, Plan};
@@ -103,12 +104,12 @@ impl Launch {
         self.opened.tables.serve(&worker);
         let latest = self.opened.latest.map(Arc::new);
         let last_used = latest.as_ref().map_or(0, |manifest| manifest.next_checkpoint.0 - 1);
+        let restart = self.config.restart;
         let job = Arc::new(JobShared {
             plan: self.plan,
             config: self.config,
             clock: self.clock.clone(),
             lineage: self.opened.lineage,
-            seed,
             directory: Arc::clone(&directory),
             counters,
             history: History::default(),
@@ -122,6 +123,7 @@ impl Launch {
             last_checkpoint: AtomicU64::new(last_used),
             latest: Mutex::new(latest),
             sources: Mutex::new(BTreeMap::new()),
+            policy: Mutex::new(RestartTracker::new(restart, seed)),
             stop: Mutex::new(None),
             signal: Mutex::new(None),
             state: Mutex::new(JobState::Created),

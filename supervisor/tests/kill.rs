@@ -4,6 +4,7 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use common::{Controls, add_pipeline, config, numbers, pipeline, until};
 use tidegate_runtime::config::RestartPolicy;
@@ -126,6 +127,37 @@ fn a_panic_in_user_code_restarts_the_region_and_loses_nothing() -> Result<()> {
     assert!((1..=2).contains(&report.totals.restarts), "{} restarts", report.totals.restarts);
     assert_eq!(report.totals.kills, 0);
     assert_eq!(controls.output(), numbers(4 * EACH));
+    Ok(())
+}
+
+/// The job's actor is replaced between two failures: the second is one too many all the same.
+#[test]
+fn failures_are_counted_across_the_restarts_of_the_job_actor() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let controls = Controls::closed();
+    let panics = Arc::new(AtomicU32::new(0));
+    let due = Arc::clone(&panics);
+    controls.each_record(move |_| {
+        let is_due =
+            due.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok();
+        assert!(!is_due, "a bad day");
+    });
+    let policy = RestartPolicy::FixedDelay { attempts: 1, delay: millis(1) };
+    let config = config(&dir).parallelism(1).without_checkpoints().restart(policy);
+    let job = launch(&pipeline(&controls, 1, EACH), config)?;
+    until(&job, "it runs", |job| job.state() == JobState::Running);
+    panics.store(1, Ordering::Release);
+    controls.allow(1);
+    until(&job, "it runs again", |job| job.totals().restarts == 1 && job.state() == JobState::Running);
+    let before = restarts(&job, "job");
+    job.kill("job")?;
+    until(&job, "the job's actor is back", |job| restarts(job, "job") > before);
+    until(&job, "it runs once more", |job| job.totals().restarts == 2 && job.state() == JobState::Running);
+    panics.store(1, Ordering::Release);
+    controls.allow(1);
+    let ended = job.wait_for(Duration::from_secs(30));
+    let error = ended.expect_err("the policy allows one restart").to_string();
+    assert!(error.contains("a bad day"), "{error}");
     Ok(())
 }
 

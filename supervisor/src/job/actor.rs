@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tidegate_runtime::checkpoint::coordinator::CoordinatorEvent;
 use tidegate_runtime::checkpoint::manifest::{CheckpointKind, Manifest};
-use tidegate_runtime::checkpoint::restart::{RestartDecision, RestartTracker};
+use tidegate_runtime::checkpoint::restart::RestartDecision;
 use tidegate_runtime::error::{Failure, RestartHelp};
 use tidegate_runtime::graph::NodeKind;
 use tidegate_runtime::id::{AttemptId, CheckpointId, OperatorId, RegionId};
@@ -75,7 +75,6 @@ pub(crate) struct JobActor {
 /// The life of the job, and the addresses of the actors below it.
 pub(crate) struct JobActorState {
     pub(super) life: Lifecycle,
-    policy: RestartTracker,
     pub(super) own_deaths: OwnDeaths,
     pub(super) checkpoints: Post<CheckpointMessage>,
     pub(super) regions: BTreeMap<RegionId, Post<RegionMessage>>,
@@ -109,7 +108,6 @@ impl Actor for JobActor {
         let checkpoints = self.spawn_checkpoints(&myself)?;
         let mut state = JobActorState {
             life,
-            policy: RestartTracker::new(self.shared.config.restart, self.shared.seed),
             own_deaths: OwnDeaths::default(),
             checkpoints,
             regions: BTreeMap::new(),
@@ -179,7 +177,7 @@ impl JobActor {
             }
             JobMessage::Starting(starting) => self.on_starting(starting, state),
             JobMessage::CheckpointCompleted { checkpoint, kind } => {
-                state.policy.on_checkpoint();
+                lock(&self.shared.policy).on_checkpoint();
                 state.own_deaths.on_progress();
                 let actions = state.life.on_completed(checkpoint, kind);
                 self.perform(actions, state);
@@ -230,7 +228,7 @@ impl JobActor {
 
     fn judge(&self, region: RegionId, failure: Failure, state: &mut JobActorState) {
         let decision = match failure.restart {
-            RestartHelp::Possible => state.policy.on_failure(self.shared.clock.now()),
+            RestartHelp::Possible => lock(&self.shared.policy).on_failure(self.shared.clock.now()),
             RestartHelp::None => {
                 RestartDecision::GiveUp("every attempt would fail in the same way".to_owned())
             }

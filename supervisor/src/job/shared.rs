@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use tidegate_runtime::checkpoint::manifest::Manifest;
+use tidegate_runtime::checkpoint::restart::RestartTracker;
 use tidegate_runtime::config::JobConfig;
 use tidegate_runtime::graph::Plan;
 use tidegate_runtime::id::{AttemptId, CheckpointId, Lineage};
@@ -32,7 +33,6 @@ pub(crate) struct JobShared {
     pub(crate) config: JobConfig,
     pub(crate) clock: Clock,
     pub(crate) lineage: Lineage,
-    pub(crate) seed: u64,
     pub(crate) directory: Arc<Directory>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) history: History,
@@ -51,6 +51,8 @@ pub(crate) struct JobShared {
     pub(crate) latest: Mutex<Option<Arc<Manifest>>>,
     /// What the enumerator of each source remembers, by source name.
     pub(crate) sources: Mutex<BTreeMap<String, SourceMemory>>,
+    /// What has failed so far, against the restart policy.
+    pub(crate) policy: Mutex<RestartTracker>,
     pub(crate) stop: Mutex<Option<StopMode>>,
     /// The signal that asked for the stop.
     pub(crate) signal: Mutex<Option<StopSignal>>,
