@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use support::config;
 use tidegate::prelude::*;
 
@@ -34,6 +37,43 @@ fn a_held_job_that_is_drained_has_fired_every_window_and_lost_nothing() -> tideg
         assert_eq!(job.wait()?.totals.late_records, 0, "round {round}");
         assert_eq!(sums.take().iter().sum::<u64>(), RECORDS, "round {round}");
     }
+    Ok(())
+}
+
+/// Half of a source's subtasks are far ahead of the others in event time, and there are more of those than processors:
+/// one of them always waits, and goes first.
+#[test]
+fn subtasks_of_a_source_that_are_behind_go_first() -> tidegate::Result<()> {
+    const EACH: u64 = 20_000;
+    let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get() as u64);
+    let subtasks = 4 * cores;
+    let (behind, ahead) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let ahead_meanwhile = Arc::new(AtomicU64::new(0));
+    let seen = (Arc::clone(&behind), Arc::clone(&ahead), Arc::clone(&ahead_meanwhile));
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let flow = Dataflow::new("turns");
+    flow.source("numbers", generate(|index| index).count(subtasks * EACH))
+        // Lane i of the generator holds i, i + subtasks, ...
+        .event_time(
+            WatermarkStrategy::monotonic(),
+            move |n| if n % 2 == 0 { *n as i64 } else { 1_000_000_000 },
+        )
+        .inspect(move |n| {
+            let (behind, ahead, ahead_meanwhile) = &seen;
+            std::hint::black_box((0..100).fold(*n, |hash, n| hash.rotate_left(5) ^ n));
+            if n % 2 == 1 {
+                ahead.fetch_add(1, Ordering::Relaxed);
+            } else if behind.fetch_add(1, Ordering::Relaxed) + 1 == subtasks / 2 * EACH {
+                ahead_meanwhile.store(ahead.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        })
+        .filter(|_| false)
+        .sink("none", collect().0);
+    flow.with_config(config(dir.path()).parallelism(subtasks as u32).without_checkpoints()).run()?;
+    let total = subtasks / 2 * EACH;
+    assert_eq!((behind.load(Ordering::Relaxed), ahead.load(Ordering::Relaxed)), (total, total));
+    let meanwhile = ahead_meanwhile.load(Ordering::Relaxed);
+    assert!(meanwhile < total / 2, "{meanwhile} of {total} were read ahead");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Channels between subtasks: gates with credits in bytes, wake-ups, and the routers that feed them.
+//! Channels between subtasks: gates with credits in bytes, the routers that feed them, wake-ups, and who goes first.
 
 mod division;
 mod gate;
