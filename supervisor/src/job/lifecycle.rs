@@ -104,10 +104,9 @@ impl Lifecycle {
 
     /// An attempt is about to be deployed. Returns whether it is a restart.
     pub(crate) fn on_starting(&mut self, region: RegionId, attempt: AttemptId) -> bool {
+        self.on_down(region);
         let Some(life) = self.regions.get_mut(&region) else { return false };
-        life.is_up = false;
-        life.ended.clear();
-        life.is_restart |= life.attempt.replace(attempt).is_some();
+        life.attempt = Some(attempt);
         life.is_restart
     }
 

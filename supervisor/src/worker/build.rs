@@ -21,7 +21,7 @@ use super::deployment::DeploymentMessage;
 use super::subtask::{Body, Opened, Presence, SubtaskActor, SubtaskMessage};
 use super::threads::Threads;
 use crate::alive::Part;
-use crate::directory::Entry;
+use crate::directory::{Entry, SubtaskEntry};
 use crate::message::{DeployMode, Deployment};
 use crate::post::Post;
 use crate::source_state::decode_source;
@@ -62,7 +62,7 @@ pub(crate) fn build(
         }
         built.hashes.extend(hooks.hashes(vertex, subtask).map(|hashes| (subtask, hashes)));
         let entry = hooks.entry(subtask);
-        let Some(figures) = &entry.subtask else { continue };
+        let figures = figures(&entry);
         let paths: Arc<[String]> = producers.iter().map(|producer| worker.path(*producer)).collect();
         *lock(&figures.gate) = gate.clone().map(|gate| (gate, paths));
         let cell = Arc::new(SubtaskCell {
@@ -120,6 +120,10 @@ fn start_error(error: crate::error::Error) -> Error {
     Error::User(error.into())
 }
 
+fn figures(entry: &Entry) -> &SubtaskEntry {
+    entry.subtask.as_ref().expect("I81: the entry of a subtask has figures")
+}
+
 /// What the plan's deployment asks of us.
 struct Hooks<'a> {
     attempt: &'a Arc<Attempt>,
@@ -158,17 +162,14 @@ impl<'a> Hooks<'a> {
     /// Of sources with several subtasks. Their figures are those of this attempt once it is deployed.
     fn turns(&self) -> BTreeMap<SubtaskId, Turn> {
         let plan = &self.attempt.worker.plan;
-        let vertices =
-            plan.regions[self.attempt.region.0 as usize].vertices.iter().map(|id| plan.vertex(*id));
-        let sources =
-            vertices.filter(|each| each.parallelism > 1 && matches!(each.root.kind, NodeKind::Source(_)));
-        let turns = |source: &Vertex| {
-            let ids = (0..source.parallelism).map(|index| SubtaskId { operator: source.id, index });
-            let figures =
-                |id| self.entry(id).subtask.as_ref().map(|figures| (self.wakeup(id), figures.status()));
-            ids.clone().zip(Turns::of(ids.filter_map(figures).collect())).collect::<Vec<_>>()
-        };
-        sources.flat_map(turns).collect()
+        let subtasks = plan.subtasks(self.attempt.region);
+        let is_source = |id: SubtaskId| matches!(plan.vertex(id.operator).root.kind, NodeKind::Source(_));
+        let seat = |id: &SubtaskId| (self.wakeup(*id), figures(&self.entry(*id)).status());
+        let operators = subtasks.chunk_by(|a, b| a.operator == b.operator);
+        operators
+            .filter(|subtasks| subtasks.len() > 1 && is_source(subtasks[0]))
+            .flat_map(|subtasks| subtasks.iter().copied().zip(Turns::of(subtasks.iter().map(seat).collect())))
+            .collect()
     }
 
     /// Of a subtask with keyed state.
@@ -204,9 +205,7 @@ impl SubtaskHooks for Hooks<'_> {
     }
 
     fn status(&self, subtask: SubtaskId) -> Arc<SubtaskStatus> {
-        let entry = self.entry(subtask);
-        let figures = entry.subtask.as_ref().expect("I81: the entry of a subtask has figures");
-        figures.begin(self.attempt.id)
+        figures(&self.entry(subtask)).begin(self.attempt.id)
     }
 
     fn states(&self, vertex: &Vertex, subtask: SubtaskId) -> Result<(StateRegistry, Arc<dyn StateLease>)> {
