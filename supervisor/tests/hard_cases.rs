@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::keyed::{Counted, Memory, counting, expected};
-use common::{Controls, Numbers, config, numbers, pipeline, until};
+use common::{Controls, Numbers, config, numbers, pipeline, take_one, until};
 use tidegate_operators::Dataflow;
 use tidegate_runtime::config::RestartPolicy;
 use tidegate_runtime::element::Batch;
@@ -188,8 +188,7 @@ fn a_restart_that_was_scheduled_by_a_dead_actor_starts_nothing_case_117() -> Res
     let controls = Controls::closed();
     let panics = AtomicU64::new(1);
     controls.each_record(move |record| {
-        let is_due = record == 100
-            && panics.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok();
+        let is_due = record == 100 && take_one(&panics);
         assert!(!is_due, "once");
     });
     let policy = RestartPolicy::FixedDelay { attempts: 1, delay: millis(300) };

@@ -3,10 +3,10 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::{Controls, add_pipeline, config, numbers, pipeline, until};
+use common::{Controls, add_pipeline, config, numbers, pipeline, take_one, until};
 use tidegate_runtime::config::RestartPolicy;
 use tidegate_runtime::error::Error as RuntimeError;
 use tidegate_runtime::graph::Graph;
@@ -112,11 +112,11 @@ fn an_unknown_actor_is_told_by_its_path() -> Result<()> {
 fn a_panic_in_user_code_restarts_the_region_and_loses_nothing() -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");
     let controls = Controls::open();
-    let panics = Arc::new(AtomicU32::new(2));
+    let panics = Arc::new(AtomicU64::new(2));
     let left = Arc::clone(&panics);
     controls.each_record(move |record| {
         let is_due = record == 3_000 || record == 17_000;
-        if is_due && left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok() {
+        if is_due && take_one(&left) {
             panic!("record {record} is not to my taste");
         }
     });
@@ -135,13 +135,9 @@ fn a_panic_in_user_code_restarts_the_region_and_loses_nothing() -> Result<()> {
 fn failures_are_counted_across_the_restarts_of_the_job_actor() -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");
     let controls = Controls::closed();
-    let panics = Arc::new(AtomicU32::new(0));
+    let panics = Arc::new(AtomicU64::new(0));
     let due = Arc::clone(&panics);
-    controls.each_record(move |_| {
-        let is_due =
-            due.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok();
-        assert!(!is_due, "a bad day");
-    });
+    controls.each_record(move |_| assert!(!take_one(&due), "a bad day"));
     let policy = RestartPolicy::FixedDelay { attempts: 1, delay: millis(1) };
     let config = config(&dir).parallelism(1).without_checkpoints().restart(policy);
     let job = launch(&pipeline(&controls, 1, EACH), config)?;
@@ -263,7 +259,7 @@ fn a_hung_step_that_comes_back_does_not_hide_a_step_that_hangs_after_it() -> Res
     let (release, released) = std::sync::mpsc::channel::<()>();
     let (never, nothing) = std::sync::mpsc::channel::<()>();
     let doors = std::sync::Mutex::new(vec![nothing, released]);
-    let passed = Arc::new(AtomicU32::new(0));
+    let passed = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&passed);
     controls.each_record(move |record| {
         let door = (record == 900).then(|| doors.lock().expect("no panic while held").pop()).flatten();

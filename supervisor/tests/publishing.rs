@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use common::disk::{HookedFiles, broken, syncs_manifests};
-use common::{Controls, config, numbers, pipeline, until};
+use common::disk::{HookedFiles, broken, renames_manifest, syncs_manifests};
+use common::{Controls, config, numbers, pipeline, take_one, until};
 use tempfile::TempDir;
 use tidegate_runtime::checkpoint::storage::CheckpointStorage;
 use tidegate_runtime::config::RestartPolicy;
@@ -42,7 +42,7 @@ fn hanging() -> (HookedFiles, Arc<Door>) {
     let (files, door) = (HookedFiles::default(), Arc::new(Door::default()));
     let at = Arc::clone(&door);
     files.before_each(move |action, path| {
-        if action == "rename" && path.extension().is_some_and(|end| end == "manifest") {
+        if renames_manifest(action, path) {
             at.pass();
         }
         Ok(())
@@ -80,19 +80,13 @@ fn failing(left: &Arc<AtomicU64>) -> HookedFiles {
     files
 }
 
-/// Whether there was one left to take.
-fn take_one(left: &AtomicU64) -> bool {
-    left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok()
-}
-
 #[test]
 fn a_bug_that_panics_while_a_manifest_is_written_is_an_aborted_checkpoint() -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");
     let (files, controls) = (HookedFiles::default(), Controls::closed());
     let panics = Arc::new(AtomicU64::new(3));
     files.before_each(move |action, path| {
-        let is_manifest = action == "rename" && path.extension().is_some_and(|end| end == "manifest");
-        assert!(!(is_manifest && take_one(&panics)), "a bug of ours");
+        assert!(!(renames_manifest(action, path) && take_one(&panics)), "a bug of ours");
         Ok(())
     });
     let mut config = config(&dir);

@@ -33,6 +33,11 @@ pub fn broken(action: &'static str, path: &Path) -> Error {
     Error::File { action, path: path.to_path_buf(), source: std::io::Error::from_raw_os_error(5) }
 }
 
+/// Whether this is the renaming that gives a manifest its name.
+pub fn renames_manifest(action: &str, path: &Path) -> bool {
+    action == "rename" && path.extension().is_some_and(|end| end == "manifest")
+}
+
 /// Whether this is the sync that makes a manifest's name durable.
 pub fn syncs_manifests(action: &str, path: &Path) -> bool {
     action == "sync directory" && path.ends_with("checkpoints")

@@ -430,6 +430,11 @@ pub fn until(job: &Job, what: &str, condition: impl Fn(&Job) -> bool) {
     panic!("not within the deadline: {what}; {:#?}", job.topology());
 }
 
+/// Takes one of what is left of something that happens a number of times; whether there was one.
+pub fn take_one(left: &AtomicU64) -> bool {
+    left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok()
+}
+
 /// Numbers `0..n`.
 pub fn numbers(n: u64) -> Vec<u64> {
     (0..n).collect()
