@@ -73,7 +73,7 @@ fn open() -> tidegate_runtime::Result<KeyedTable<u64, u64>> {
 fn update(table: &mut KeyedTable<u64, u64>, batch: &Batch) -> tidegate_runtime::Result<()> {
     table.update_batch(
         &batch.hashes,
-        |at| &batch.keys[at],
+        &batch.keys,
         || 0,
         |_, count| {
             *count += 1;

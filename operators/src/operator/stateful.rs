@@ -160,7 +160,7 @@ where
         let mut made = std::mem::take(&mut out.records);
         table.update_batch(
             &hashes[from..until],
-            |at| &keys[from + at],
+            &keys[from..until],
             || initial(),
             |_, state| {
                 let record = input

@@ -69,19 +69,14 @@ impl<F: WindowFunction, W: WindowKind> WindowOperator<F, W> {
         let (keys, hashes) = (&input.keys[from..until], &input.batch.hashes[from..until]);
         let timestamps = &input.batch.timestamps[from..until];
         let records = &mut input.batch.records;
-        table.update_batch(
-            hashes,
-            |at| &keys[at],
-            Default::default,
-            |at, held| {
-                let record =
-                    records.next().expect("I65: the step machine names positions within the accepted batch");
-                if let Some(look) = kind.add(held, (&**function, record), timestamps[at].0, watermark) {
-                    due.register(look, hashes[at], keys[at].clone());
-                }
-                Ok(())
-            },
-        )
+        table.update_batch(hashes, keys, Default::default, |at, held| {
+            let record =
+                records.next().expect("I65: the step machine names positions within the accepted batch");
+            if let Some(look) = kind.add(held, (&**function, record), timestamps[at].0, watermark) {
+                due.register(look, hashes[at], keys[at].clone());
+            }
+            Ok(())
+        })
     }
 
     /// Adds one record, or tells it apart as late. One between two windows is left out.

@@ -167,32 +167,14 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         Ok(self.cell_mut(at))
     }
 
-    /// The cell of a key, to be changed; made where there is none. A key that was changed in this version already
-    /// takes the short way.
-    #[inline(always)]
+    /// The cell of a key, to be changed; made where there is none.
+    #[inline(never)]
     pub(crate) fn upsert(
         &mut self,
         hash: KeyHash,
         key: &K::Lookup,
         make: impl FnOnce() -> C,
     ) -> Result<&mut C> {
-        if let Some(at) = self.find_dirty(hash, key) {
-            return Ok(self.cell_mut(at));
-        }
-        self.upsert_clean(hash, key, make)
-    }
-
-    #[inline(always)]
-    fn find_dirty(&self, hash: KeyHash, key: &K::Lookup) -> Option<At> {
-        let position = self.directory.position(hash);
-        let index = self.directory.index(position);
-        let segment = self.directory.segment(index);
-        let place = segment.find_dirty(segment.home(position), key, self.current)?;
-        Some(At { segment: index as u32, slot: place as u32 })
-    }
-
-    #[inline(never)]
-    fn upsert_clean(&mut self, hash: KeyHash, key: &K::Lookup, make: impl FnOnce() -> C) -> Result<&mut C> {
         let at = match self.find(hash, key)? {
             Some(at) => at,
             None => self.insert(hash, key, make())?,
@@ -347,19 +329,11 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         Home { segment: index as u32, home: home as u32 }
     }
 
-    /// As `upsert`, trying first where `prefetch_slot` guessed: what holds the key there is the key's slot.
+    /// The cell of a key that was changed in this version already, if the key's slot is at `home` or soon after.
     #[inline(always)]
-    pub(crate) fn upsert_at(
-        &mut self,
-        home: Home,
-        (hash, key): (KeyHash, &K::Lookup),
-        make: impl FnOnce() -> C,
-    ) -> Result<&mut C> {
-        let Home { segment, home } = home;
-        match self.directory.segment(segment as usize).find_dirty(home as usize, key, self.current) {
-            Some(place) => Ok(self.cell_mut(At { segment, slot: place as u32 })),
-            None => self.upsert_clean(hash, key, make),
-        }
+    pub(crate) fn written(&mut self, home: Home, key: &K::Lookup) -> Option<&mut C> {
+        let current = self.current;
+        self.directory.segment_mut(home.segment as usize).find_written(home.home as usize, key, current)
     }
 }
 

@@ -1,7 +1,5 @@
 //! The table by native keys: the cheap path of closures with one value a key, and of windows.
 
-use std::borrow::Borrow;
-
 use crate::error::Result;
 use crate::id::CheckpointId;
 use crate::key::{Key, KeyHash};
@@ -138,25 +136,28 @@ impl<K: Key, V: StateValue> KeyedTable<K, V> {
         self.table.for_each(&mut |key, cell| visit(&key.0, &cell.0))
     }
 
-    /// Changes the values of many keys, one after the other: `key(i)` has the hash `hashes[i]` and `change(i, value)`
+    /// Changes the values of many keys, one after the other: `keys[i]` has the hash `hashes[i]` and `change(i, value)`
     /// gets its value, made with `default` where there is none. What is looked up next is fetched from memory ahead,
     /// so this is several times as fast as single look-ups where the table exceeds the processor's cache.
     ///
     /// # Errors
     /// If the store can't be read, or a value can't be encoded or decoded, or the first error that `change` returns.
     #[inline]
-    pub fn update_batch<Q: Borrow<K>>(
+    pub fn update_batch(
         &mut self,
         hashes: &[KeyHash],
-        key: impl Fn(usize) -> Q,
+        keys: &[K],
         default: impl Fn() -> V,
         mut change: impl FnMut(usize, &mut V) -> Result<()>,
     ) -> Result<()> {
         let mut ahead = Ahead::new(&self.table, hashes);
-        for (record, hash) in hashes.iter().enumerate() {
+        for (record, (hash, key)) in hashes.iter().zip(keys).enumerate() {
             let home = ahead.next(&self.table, hashes, record);
-            let key = key(record);
-            let cell = self.table.upsert_at(home, (*hash, key.borrow()), || Single(default()))?;
+            // What holds the key there is its slot, also where the guess is no home any more.
+            let cell = match self.table.written(home, key) {
+                Some(cell) => cell,
+                None => self.table.upsert(*hash, key, || Single(default()))?,
+            };
             change(record, &mut cell.0)?;
         }
         Ok(())
@@ -172,12 +173,12 @@ pub enum Retention {
     Delete,
 }
 
-/// Records that a slot is fetched ahead, and a header again: enough to hide the latency of memory, few enough for
-/// what was fetched to stay in the cache.
+/// Records that a slot is fetched ahead: enough to hide the latency of memory, few enough for what was fetched to stay
+/// in the cache. The headers of a million keys' segments stay there without that.
 const AHEAD: usize = 16;
 
-/// Fetches what records will need: the header of the second next round, the slot of the next. What it says are
-/// guesses, which a change of the table between makes wrong at most.
+/// Fetches the slots that the next records will need. What it says are guesses, which a change of the table between
+/// makes wrong at most.
 struct Ahead {
     homes: [Home; AHEAD],
 }
@@ -186,25 +187,19 @@ impl Ahead {
     #[inline(always)]
     fn new<K: TableKey, C: Cell>(table: &Table<K, C>, hashes: &[KeyHash]) -> Self {
         let mut ahead = Self { homes: [Home::default(); AHEAD] };
-        for hash in hashes.iter().take(2 * AHEAD) {
-            table.prefetch_header(*hash);
-        }
         for (hash, home) in hashes.iter().zip(&mut ahead.homes) {
             *home = table.prefetch_slot(*hash);
         }
         ahead
     }
 
-    /// Where the slot of a record is; fetches for later ones.
+    /// Where the slot of a record is; fetches that of a later one.
     #[inline(always)]
     fn next<K: TableKey, C: Cell>(&mut self, table: &Table<K, C>, hashes: &[KeyHash], record: usize) -> Home {
         let home = &mut self.homes[record % AHEAD];
         let guess = *home;
         if let Some(hash) = hashes.get(record + AHEAD) {
             *home = table.prefetch_slot(*hash);
-        }
-        if let Some(hash) = hashes.get(record + 2 * AHEAD) {
-            table.prefetch_header(*hash);
         }
         guess
     }

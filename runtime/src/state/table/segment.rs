@@ -127,13 +127,13 @@ impl<K: TableKey, C> Segment<K, C> {
         Probe::Absent
     }
 
-    /// The place of a live key with this stamp, at `home` or after.
+    /// The cell of a live key with this stamp, at `home` or after.
     #[inline(always)]
-    pub(crate) fn find_dirty(&self, home: usize, key: &K::Lookup, current: Version) -> Option<usize> {
-        for (distance, slot) in self.places.get(home..)?.iter().enumerate() {
+    pub(crate) fn find_written(&mut self, home: usize, key: &K::Lookup, current: Version) -> Option<&mut C> {
+        for slot in self.places.get_mut(home..)? {
             match slot {
-                Some(Slot::Live { key: held, stamp, .. }) if held.is(key) => {
-                    return (*stamp == current).then_some(home + distance);
+                Some(Slot::Live { key: held, stamp, cell, .. }) if held.is(key) => {
+                    return (*stamp == current).then_some(cell);
                 }
                 Some(_) => {}
                 None => break,

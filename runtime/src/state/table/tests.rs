@@ -436,7 +436,7 @@ fn batches_are_the_same_as_single_updates() -> Result<()> {
         let hashes: Vec<KeyHash> = keys.iter().map(hash_key).collect();
         table.update_batch(
             &hashes,
-            |at| keys[at],
+            &keys,
             || 5,
             |at, value| {
                 *value += keys[at];
