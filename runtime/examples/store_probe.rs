@@ -11,8 +11,8 @@ use tidegate_runtime::files::{FileLayer, OpenMode, RealFiles, create_dirs, remov
 use tidegate_runtime::id::{AttemptId, CheckpointId, OperatorId, StateId, SubtaskId};
 use tidegate_runtime::key::KeyHash;
 use tidegate_runtime::state::{
-    LeaseRequest, RestorePoint, RowKey, RowRef, RunBuilder, RunRefs, StateLease, Store, StoreEvents,
-    StoreOptions,
+    LeaseRequest, RestorePoint, RowKey, RowRef, RunBuilder, RunRefs, SnapshotMode, StateLease, Store,
+    StoreEvents, StoreOptions,
 };
 use tidegate_runtime::time::Clock;
 
@@ -115,7 +115,7 @@ fn write(lease: &dyn StateLease, checkpoint: u64, chunks: Vec<Vec<u8>>) -> Resul
     for chunk in chunks {
         lease.submit(CheckpointId(checkpoint), chunk).expect("the queue has room");
     }
-    lease.seal(CheckpointId(checkpoint))
+    lease.seal(CheckpointId(checkpoint), SnapshotMode::Delta)
 }
 
 fn commits(directory: &Path, clock: &Clock, plain: Duration) -> Result<()> {

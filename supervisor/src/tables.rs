@@ -85,7 +85,6 @@ impl TableStore for StoreTables {
             subtask: request.subtask,
             hashes: request.hashes,
             restore: request.restore,
-            mode: self.mode,
         })?;
         let states = StateRegistry::new(Arc::clone(&lease), request.hashes);
         Ok((states.with_mode(self.mode).with_budget(self.budget), lease))

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::id::{CheckpointId, StateId};
 use crate::key::KeyHash;
+use crate::state::registry::SnapshotMode;
 use crate::state::row::RowRef;
 
 /// One attempt's access to the durable rows of one subtask.
@@ -36,9 +37,10 @@ pub trait StateLease: Send + Sync {
     /// Bounded: `Err(SubmitError::Full(chunk))` gives it back, to be offered again after the wake-up.
     fn submit(&self, checkpoint: CheckpointId, chunk: Vec<u8>) -> Result<(), SubmitError>;
 
-    /// No more chunks of this checkpoint follow. The store makes the delta durable with those of the worker's
-    /// other subtasks, in one commit.
-    fn seal(&self, checkpoint: CheckpointId) -> Result<()>;
+    /// No more chunks of this checkpoint follow; `rows` says what they are together, of all states. The store makes
+    /// them durable with those of the worker's other subtasks, in one commit, and after `SnapshotMode::Full` it
+    /// forgets what is older.
+    fn seal(&self, checkpoint: CheckpointId, rows: SnapshotMode) -> Result<()>;
 
     /// The newest checkpoint whose delta is durable: entries frozen at or before it may be evicted.
     fn durable(&self) -> Option<CheckpointId>;
@@ -79,6 +81,10 @@ pub trait StateTable: Send {
     /// Encodes the next rows of the frozen version and submits what fills a chunk. Returns whether all are handed
     /// over. Called between batches until then; also returns `false` when the store's queue is full.
     fn encode(&mut self, lease: &dyn StateLease, pace: SlicePace) -> Result<bool>;
+
+    /// What the rows are that were handed over for the last frozen version. A delta that happens to hold every live
+    /// row is `Full`: nothing older has to be merged with it.
+    fn handed_over(&self) -> SnapshotMode;
 
     /// The store has made this checkpoint's rows durable: they need not be kept for a retry any more.
     fn on_durable(&mut self, checkpoint: CheckpointId);

@@ -15,7 +15,7 @@ use crate::state::states::StateHandle;
 use crate::state::table::KeyedTable;
 use crate::state::timers::Timers;
 
-/// What a checkpoint takes from a table.
+/// What a checkpoint takes from a table, or has taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SnapshotMode {
     /// The rows written since the checkpoint before, deletions as tombstones.
@@ -24,6 +24,17 @@ pub enum SnapshotMode {
     /// Every live row: nothing older is needed to restore. The table is loaded whole when it is opened, and its
     /// budget doesn't apply.
     Full,
+}
+
+impl SnapshotMode {
+    /// What the rows of two tables are together.
+    #[must_use]
+    pub fn and(self, other: SnapshotMode) -> SnapshotMode {
+        match (self, other) {
+            (SnapshotMode::Full, SnapshotMode::Full) => SnapshotMode::Full,
+            _ => SnapshotMode::Delta,
+        }
+    }
 }
 
 /// How much of a state may be in memory; the rest is read from the lease when it is asked for.
@@ -209,7 +220,7 @@ impl StateLease for NoStore {
         Err(SubmitError::Failed(no_store(checkpoint)))
     }
 
-    fn seal(&self, checkpoint: CheckpointId) -> Result<()> {
+    fn seal(&self, checkpoint: CheckpointId, _rows: SnapshotMode) -> Result<()> {
         Err(no_store(checkpoint))
     }
 

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::id::{CheckpointId, StateId};
 use crate::key::KeyHash;
 use crate::state::lease::{StateLease, SubmitError};
+use crate::state::registry::SnapshotMode;
 use crate::state::row::{RowKey, RowRef};
 use crate::state::run::Chunk;
 
@@ -29,7 +30,7 @@ struct Inner {
     /// All that was submitted, applied in the order of checkpoints.
     rows: Rows,
     deltas: VecDeque<(CheckpointId, Delta)>,
-    sealed: Vec<CheckpointId>,
+    sealed: BTreeMap<CheckpointId, SnapshotMode>,
     durable: Option<CheckpointId>,
     /// Submissions to refuse before the next is taken, again and again: 0 takes all.
     refuse_each: u32,
@@ -70,14 +71,9 @@ impl FakeLease {
             .unwrap_or_default()
     }
 
-    /// The rows of a checkpoint that is a full snapshot.
-    pub fn live_of(&self, checkpoint: CheckpointId) -> Rows {
-        self.delta(checkpoint).into_iter().filter_map(|(place, value)| Some((place, value?))).collect()
-    }
-
-    /// Whether a checkpoint was sealed.
-    pub fn is_sealed(&self, checkpoint: CheckpointId) -> bool {
-        self.lock().sealed.contains(&checkpoint)
+    /// As what a checkpoint was sealed.
+    pub fn sealed(&self, checkpoint: CheckpointId) -> Option<SnapshotMode> {
+        self.lock().sealed.get(&checkpoint).copied()
     }
 
     /// Look-ups of single keys and scans that were answered.
@@ -145,7 +141,7 @@ impl StateLease for FakeLease {
         }
         inner.refused = 0;
         let problem = |problem: String| SubmitError::Failed(Error::Store { problem });
-        if inner.sealed.contains(&checkpoint) {
+        if inner.sealed.contains_key(&checkpoint) {
             return Err(problem(format!("a chunk of {checkpoint} after its seal")));
         }
         if inner.deltas.back().is_none_or(|(id, _)| *id < checkpoint) {
@@ -176,8 +172,16 @@ impl StateLease for FakeLease {
         Ok(())
     }
 
-    fn seal(&self, checkpoint: CheckpointId) -> Result<()> {
-        self.lock().sealed.push(checkpoint);
+    fn seal(&self, checkpoint: CheckpointId, rows: SnapshotMode) -> Result<()> {
+        let inner = &mut *self.lock();
+        inner.sealed.insert(checkpoint, rows);
+        if rows == SnapshotMode::Full {
+            let delta =
+                inner.deltas.back().filter(|(id, _)| *id == checkpoint).map(|(_, delta)| delta.clone());
+            let live =
+                delta.unwrap_or_default().into_iter().filter_map(|(place, value)| Some((place, value?)));
+            inner.rows = live.collect();
+        }
         Ok(())
     }
 
@@ -217,7 +221,7 @@ impl StateLease for DiscardLease {
         Ok(())
     }
 
-    fn seal(&self, _checkpoint: CheckpointId) -> Result<()> {
+    fn seal(&self, _checkpoint: CheckpointId, _rows: SnapshotMode) -> Result<()> {
         Ok(())
     }
 

@@ -99,6 +99,10 @@ impl<K: Key> StateTable for Timers<K> {
         self.timers.encode(lease, pace)
     }
 
+    fn handed_over(&self) -> SnapshotMode {
+        self.timers.mode
+    }
+
     fn on_durable(&mut self, _checkpoint: CheckpointId) {}
 
     fn entries(&self) -> usize {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::id::CheckpointId;
 use crate::operator::Operator;
-use crate::state::{SlicePace, StateLease};
+use crate::state::{SlicePace, SnapshotMode, StateLease};
 use crate::task::HasTables;
 use crate::time::Clock;
 
@@ -69,7 +69,9 @@ impl TableSnapshots {
             self.pace = next_pace(self.pace, clock.elapsed().saturating_sub(began));
             return Ok(Sliced::More);
         }
-        self.lease.seal(checkpoint)?;
+        let mut rows = SnapshotMode::Full;
+        operator.visit_tables(&mut |table| rows = rows.and(table.handed_over()));
+        self.lease.seal(checkpoint, rows)?;
         self.encoding = None;
         Ok(Sliced::Done)
     }
@@ -101,6 +103,68 @@ pub(super) enum Sliced {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::element::ErasedBatch;
+    use crate::key::{KeyHash, hash_key};
+    use crate::operator::{OpenContext, Progress, StepContext};
+    use crate::state::testing::FakeLease;
+    use crate::state::{KeyedTable, StateRegistry, StateTable};
+    use crate::time::Timestamp;
+
+    /// An operator that only has tables.
+    struct Tables(Vec<KeyedTable<u64, u64>>);
+
+    impl Operator for Tables {
+        fn open(&mut self, _cx: &mut OpenContext<'_>) -> Result<()> {
+            Ok(())
+        }
+
+        fn accept(&mut self, _port: usize, _batch: ErasedBatch) {}
+
+        fn process(&mut self, until: usize, _cx: &mut StepContext<'_>) -> Result<usize> {
+            Ok(until)
+        }
+
+        fn on_watermark(&mut self, _watermark: Timestamp, _cx: &mut StepContext<'_>) -> Result<Progress> {
+            Ok(Progress::Done)
+        }
+
+        fn outputs(&self) -> usize {
+            0
+        }
+
+        fn take_output(&mut self, _port: usize) -> Option<ErasedBatch> {
+            None
+        }
+
+        fn visit_tables(&mut self, visit: &mut dyn FnMut(&mut dyn StateTable)) {
+            self.0.iter_mut().for_each(|table| visit(table));
+        }
+    }
+
+    #[test]
+    fn nothing_older_is_needed_when_every_table_says_so() -> Result<()> {
+        let lease = Arc::new(FakeLease::default());
+        let mut registry = StateRegistry::new(lease.clone(), (KeyHash(0), KeyHash(u64::MAX)));
+        let tables = vec![registry.keyed_table("first")?, registry.keyed_table("second")?];
+        let (mut operator, mut snapshots) = (Tables(tables), TableSnapshots::new(lease.clone()));
+        let clock = Clock::system();
+        for (checkpoint, written, expected) in [
+            (1, [true, true], SnapshotMode::Full),
+            (2, [true, false], SnapshotMode::Delta),
+            (3, [false, true], SnapshotMode::Delta),
+            (4, [true, true], SnapshotMode::Full),
+        ] {
+            for (table, written) in operator.0.iter_mut().zip(written) {
+                if written {
+                    table.insert(hash_key(&7u64), &7, checkpoint)?;
+                }
+            }
+            snapshots.freeze(&mut operator, CheckpointId(checkpoint));
+            while snapshots.slice(&mut operator, &clock)? == Sliced::More {}
+            assert_eq!(lease.sealed(CheckpointId(checkpoint)), Some(expected), "checkpoint {checkpoint}");
+        }
+        Ok(())
+    }
 
     /// Slices until the size settles, of rows that cost this much.
     fn settled(mut pace: SlicePace, row: Duration) -> SlicePace {

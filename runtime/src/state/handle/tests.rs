@@ -11,7 +11,9 @@ use crate::error::Result;
 use crate::id::CheckpointId;
 use crate::key::KeyHash;
 use crate::state::testing::{FakeLease, Rows, seeds};
-use crate::state::{Aggregate, Reduce, SlicePace, SnapshotMode, StateRegistry, States, TableBudget};
+use crate::state::{
+    Aggregate, Reduce, SlicePace, SnapshotMode, StateLease, StateRegistry, States, TableBudget,
+};
 
 #[derive(Default)]
 struct Sum;
@@ -70,6 +72,7 @@ struct Held {
 type Model = BTreeMap<u64, Held>;
 
 struct Run {
+    keys: u64,
     mode: SnapshotMode,
     budget: TableBudget,
     random: u64,
@@ -94,12 +97,12 @@ fn place(key: u64) -> (KeyHash, Vec<u8>) {
 }
 
 impl Run {
-    fn new(seed: u64, mode: SnapshotMode, budget: TableBudget) -> Result<Self> {
+    fn new(keys: u64, seed: u64, mode: SnapshotMode, budget: TableBudget) -> Result<Self> {
         let lease = Arc::new(FakeLease::default());
         let states = open(&lease, mode, budget)?;
         let completed = (Rows::new(), Model::new());
         let (model, frozen) = (Model::new(), None);
-        Ok(Self { mode, budget, random: seed, lease, states, model, frozen, checkpoint: 0, completed })
+        Ok(Self { keys, mode, budget, random: seed, lease, states, model, frozen, checkpoint: 0, completed })
     }
 
     fn draw(&mut self, below: u64) -> u64 {
@@ -109,7 +112,7 @@ impl Run {
     }
 
     fn step(&mut self) -> Result<()> {
-        let (key, drawn) = (self.draw(40), self.draw(1_000));
+        let (key, drawn) = (self.draw(self.keys), self.draw(1_000));
         let (hash, bytes) = place(key);
         self.states.set_key(hash, &bytes);
         let operation = self.draw(18);
@@ -202,11 +205,10 @@ impl Run {
         });
         result?;
         if is_done && let Some(frozen) = self.frozen.take() {
-            let rows = match self.mode {
-                SnapshotMode::Delta => self.lease.rows(),
-                SnapshotMode::Full => self.lease.live_of(CheckpointId(self.checkpoint)),
-            };
-            self.completed = (rows, frozen);
+            let mut rows = SnapshotMode::Full;
+            self.states.visit_tables(&mut |table| rows = rows.and(table.handed_over()));
+            self.lease.seal(CheckpointId(self.checkpoint), rows)?;
+            self.completed = (self.lease.rows(), frozen);
             self.lease.set_durable(CheckpointId(self.checkpoint));
         }
         Ok(is_done)
@@ -234,7 +236,7 @@ impl Run {
                     self.lease = Arc::new(FakeLease::restored(rows));
                     self.states = open(&self.lease, self.mode, self.budget)?;
                     (self.model, self.frozen) = (model, None);
-                    (0..40).try_for_each(|key| self.check(key))?;
+                    (0..self.keys).try_for_each(|key| self.check(key))?;
                 }
                 _ => {}
             }
@@ -247,7 +249,16 @@ impl Run {
 fn handles_are_plain_collections_across_freezes_and_roll_backs() -> Result<()> {
     for seed in seeds(30) {
         println!("SEED={seed}");
-        Run::new(seed, SnapshotMode::Delta, TableBudget::UNLIMITED)?.run(2_000)?;
+        Run::new(40, seed, SnapshotMode::Delta, TableBudget::UNLIMITED)?.run(2_000)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn elements_that_did_not_change_are_not_lost_when_their_key_did() -> Result<()> {
+    for seed in seeds(10) {
+        println!("SEED={seed}");
+        Run::new(1, seed, SnapshotMode::Delta, TableBudget::UNLIMITED)?.run(4_000)?;
     }
     Ok(())
 }
@@ -257,7 +268,7 @@ fn handles_with_few_keys_in_memory_are_the_same_collections() -> Result<()> {
     for seed in seeds(30) {
         println!("SEED={seed}");
         let budget = TableBudget { entries: 4, ..TableBudget::UNLIMITED };
-        Run::new(seed, SnapshotMode::Delta, budget)?.run(2_000)?;
+        Run::new(40, seed, SnapshotMode::Delta, budget)?.run(2_000)?;
     }
     Ok(())
 }
@@ -266,7 +277,7 @@ fn handles_with_few_keys_in_memory_are_the_same_collections() -> Result<()> {
 fn full_snapshots_of_handles_hold_every_element() -> Result<()> {
     for seed in seeds(20) {
         println!("SEED={seed}");
-        Run::new(seed, SnapshotMode::Full, TableBudget::UNLIMITED)?.run(2_000)?;
+        Run::new(40, seed, SnapshotMode::Full, TableBudget::UNLIMITED)?.run(2_000)?;
     }
     Ok(())
 }

@@ -51,7 +51,6 @@ pub(super) struct Subtask {
     /// Tells this lease from every other.
     token: u64,
     hashes: (KeyHash, KeyHash),
-    mode: SnapshotMode,
     view: Arc<View>,
     open: Option<OpenRun>,
     /// What each sealed checkpoint that is not committed yet consists of.
@@ -182,7 +181,6 @@ impl State {
             attempt: request.attempt,
             token,
             hashes: request.hashes,
-            mode: request.mode,
             view: Arc::clone(&view),
             open: None,
             sealed: BTreeMap::new(),
@@ -297,12 +295,16 @@ impl State {
         lease.view.set_chain(chain);
     }
 
-    pub(super) fn seal(&mut self, subtask: SubtaskId, token: u64, checkpoint: CheckpointId) -> Result<()> {
-        let lease = self.current(subtask, token)?;
-        let mode = lease.mode;
+    pub(super) fn seal(
+        &mut self,
+        (subtask, token): (SubtaskId, u64),
+        checkpoint: CheckpointId,
+        rows: SnapshotMode,
+    ) -> Result<()> {
+        self.current(subtask, token)?;
         self.close(subtask);
         let lease = self.current(subtask, token)?;
-        if mode == SnapshotMode::Full {
+        if rows == SnapshotMode::Full {
             // All rows are in the runs of this checkpoint: the older ones are no part of it.
             let chain = lease.view.chain();
             lease.view.set_chain(chain.iter().filter(|run| run.checkpoint == checkpoint).cloned().collect());

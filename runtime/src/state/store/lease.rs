@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::id::{CheckpointId, StateId, SubtaskId};
 use crate::key::KeyHash;
 use crate::state::lease::{StateLease, SubmitError};
+use crate::state::registry::SnapshotMode;
 use crate::state::row::RowRef;
 use crate::state::run::{Cursor, Merge, Pieces};
 
@@ -65,8 +66,8 @@ impl StateLease for StoreLease {
         self.shared.submit((self.subtask, self.token), checkpoint, chunk)
     }
 
-    fn seal(&self, checkpoint: CheckpointId) -> Result<()> {
-        self.shared.seal((self.subtask, self.token), checkpoint)
+    fn seal(&self, checkpoint: CheckpointId, rows: SnapshotMode) -> Result<()> {
+        self.shared.seal((self.subtask, self.token), checkpoint, rows)
     }
 
     fn durable(&self) -> Option<CheckpointId> {

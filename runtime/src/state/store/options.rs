@@ -8,7 +8,6 @@ use crate::error::Result;
 use crate::files::FileLayer;
 use crate::id::{AttemptId, CheckpointId, SubtaskId};
 use crate::key::KeyHash;
-use crate::state::registry::SnapshotMode;
 
 /// Where the runs are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,15 +79,13 @@ pub struct LeaseRequest {
     /// The runs to start from: those of the subtask itself in the manifest, or of several former subtasks one after
     /// the other when the parallelism has changed.
     pub restore: RunRefs,
-    /// What a checkpoint of it holds.
-    pub mode: SnapshotMode,
 }
 
 impl LeaseRequest {
-    /// A lease of all hashes over nothing, in delta mode.
+    /// A lease of all hashes over nothing.
     pub fn new(attempt: AttemptId, subtask: SubtaskId) -> Self {
         let hashes = (KeyHash(0), KeyHash(u64::MAX));
-        Self { attempt, subtask, hashes, restore: Vec::new(), mode: SnapshotMode::Delta }
+        Self { attempt, subtask, hashes, restore: Vec::new() }
     }
 
     /// With the runs to start from.

@@ -9,6 +9,7 @@ use super::storage::Spilling;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, SubtaskId};
 use crate::state::lease::SubmitError;
+use crate::state::registry::SnapshotMode;
 use crate::state::run::Chunk;
 
 pub(super) struct Shared {
@@ -180,10 +181,15 @@ impl Shared {
         }
     }
 
-    pub(super) fn seal(&self, (subtask, token): (SubtaskId, u64), checkpoint: CheckpointId) -> Result<()> {
+    pub(super) fn seal(
+        &self,
+        of: (SubtaskId, u64),
+        checkpoint: CheckpointId,
+        rows: SnapshotMode,
+    ) -> Result<()> {
         self.change(|inner| {
             running(inner)?;
-            inner.state.seal(subtask, token, checkpoint)
+            inner.state.seal(of, checkpoint, rows)
         })
     }
 }

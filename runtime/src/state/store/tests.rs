@@ -16,6 +16,7 @@ use crate::files::{FaultyFiles, FileLayer, create_dirs};
 use crate::id::{AttemptId, CheckpointId, OperatorId, StateId, SubtaskId};
 use crate::key::KeyHash;
 use crate::state::lease::{StateLease, SubmitError};
+use crate::state::registry::SnapshotMode;
 use crate::state::row::{RowKey, RowRef};
 use crate::state::run::RunBuilder;
 
@@ -121,8 +122,12 @@ fn submit(lease: &dyn StateLease, checkpoint: u64, delta: &Delta) -> Result<(), 
 
 /// Submits and seals; the queue is large enough.
 fn write(lease: &dyn StateLease, checkpoint: u64, delta: &Delta) -> Result<()> {
+    write_as(SnapshotMode::Delta, lease, checkpoint, delta)
+}
+
+fn write_as(rows: SnapshotMode, lease: &dyn StateLease, checkpoint: u64, delta: &Delta) -> Result<()> {
     match submit(lease, checkpoint, delta) {
-        Ok(()) => lease.seal(CheckpointId(checkpoint)),
+        Ok(()) => lease.seal(CheckpointId(checkpoint), rows),
         Err(SubmitError::Failed(error)) => Err(error),
         Err(full @ SubmitError::Full(_)) => panic!("{full}"),
     }
@@ -237,7 +242,7 @@ fn an_older_attempt_s_lease_can_write_nothing_case_6() -> Result<()> {
     let new = opened.store.lease(request(4, 0))?;
     let lost = opened.events.take(1).expect("reported").expect_err("its attempt is gone");
     assert_eq!(lost.to_string(), "checkpoint-1 failed: operator-1/0 was started again as attempt-4");
-    let error = old.seal(CheckpointId(1)).expect_err("superseded");
+    let error = old.seal(CheckpointId(1), SnapshotMode::Delta).expect_err("superseded");
     assert_eq!(error.to_string(), "state store: the lease of operator-1/0 was superseded by a newer attempt");
     assert!(submit(&*old, 1, &delta(&[(1, Some(1))])).is_err());
     let late = opened.store.lease(request(3, 0)).map(|_| ()).expect_err("an older attempt");
@@ -344,7 +349,7 @@ fn chunks_of_tables_that_are_encoded_by_turns_are_all_kept() -> Result<()> {
         apply(&mut model, &delta);
         submit(&*lease, 1, &delta).expect("room");
     }
-    lease.seal(CheckpointId(1))?;
+    lease.seal(CheckpointId(1), SnapshotMode::Delta)?;
     opened.store.wait_idle();
     assert_eq!(scan(&*lease)?, model);
     Ok(())

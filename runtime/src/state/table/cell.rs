@@ -27,7 +27,8 @@ pub(crate) type EmitRow<'e> = dyn FnMut(&[u8], Option<&[u8]>) -> Result<()> + 'e
 /// What is kept for one key. A time to live will be one more field of a cell or an element, written under the
 /// value's tag (see `codec`).
 pub(crate) trait Cell: Send + Sized + 'static {
-    /// Whether parts of a cell die while it lives, so that it has to be swept.
+    /// Whether a cell is written in parts, some of which die while it lives: it has to be swept, and a delta holds
+    /// only those of its rows that changed.
     const SWEPT: bool;
 
     /// Emits rows in the order of their elements; `scratch` is empty and may be used for encoding.

@@ -40,6 +40,8 @@ pub(crate) struct Table<K, C> {
     /// Versions that were frozen and are not durable, oldest first.
     pub(super) pending: VecDeque<(CheckpointId, Version)>,
     pub(super) snapshot: Option<Snapshot>,
+    /// What was handed over last.
+    pub(super) handed_over: SnapshotMode,
     pub(super) sides: Sides,
     pub(super) loading: Loading,
     pub(super) eviction: Eviction,
@@ -94,6 +96,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             durable: CLEAN,
             pending: VecDeque::new(),
             snapshot: None,
+            handed_over: mode,
             sides: Sides::default(),
             loading,
             eviction: Eviction::default(),
@@ -360,12 +363,16 @@ impl<K: TableKey, C: Cell> StateTable for Table<K, C> {
             self.on_durable(durable);
         }
         self.pending.push_back((checkpoint, self.current));
-        self.snapshot = Some(Snapshot::new(checkpoint, self.current, self.mode));
+        self.snapshot = Some(Snapshot::new::<C>(checkpoint, self.current, self.mode));
         self.current = self.current.checked_add(1).expect("I93: fewer than 2^32 checkpoints in one attempt");
     }
 
     fn encode(&mut self, lease: &dyn StateLease, pace: SlicePace) -> Result<bool> {
         self.encode_slice(lease, pace)
+    }
+
+    fn handed_over(&self) -> SnapshotMode {
+        self.handed_over
     }
 
     fn on_durable(&mut self, checkpoint: CheckpointId) {

@@ -5,7 +5,7 @@ use crate::id::CheckpointId;
 use crate::key::{Key, KeyHash};
 use crate::state::StateValue;
 use crate::state::lease::{SlicePace, StateLease, StateTable};
-use crate::state::registry::TableOrigin;
+use crate::state::registry::{SnapshotMode, TableOrigin};
 use crate::state::table::cell::{Cell, Single};
 use crate::state::table::core::{Home, Table};
 use crate::state::table::key::{Native, TableKey};
@@ -212,6 +212,10 @@ impl<K: Key, V: StateValue> StateTable for KeyedTable<K, V> {
 
     fn encode(&mut self, lease: &dyn StateLease, pace: SlicePace) -> Result<bool> {
         self.table.encode(lease, pace)
+    }
+
+    fn handed_over(&self) -> SnapshotMode {
+        self.table.handed_over()
     }
 
     fn on_durable(&mut self, checkpoint: CheckpointId) {

@@ -9,7 +9,7 @@ use crate::state::table::cell::{Cell, Rows, Swept, Version};
 use crate::state::table::core::Table;
 use crate::state::table::key::TableKey;
 use crate::state::table::merge::{Merge, slot_rows};
-use crate::state::table::segment::{Litter, NO_SIDE};
+use crate::state::table::segment::{Coverage, Litter, NO_SIDE};
 use crate::state::table::side::Side;
 use crate::state::table::slot::Slot;
 
@@ -19,6 +19,8 @@ pub(crate) struct Snapshot {
     /// The next segment to encode: those before are handed over.
     pub(super) cursor: usize,
     phase: Phase,
+    /// What its rows are: `Full` until a live row is met that they don't hold.
+    rows: SnapshotMode,
     writer: DeltaWriter,
 }
 
@@ -42,9 +44,10 @@ const SIDE_BYTES_EASY: usize = 4 * 1024 * 1024;
 const SLICE_GROWTH_MAX: usize = 8;
 
 impl Snapshot {
-    pub(super) fn new(checkpoint: CheckpointId, version: Version, mode: SnapshotMode) -> Self {
+    pub(super) fn new<C: Cell>(checkpoint: CheckpointId, version: Version, mode: SnapshotMode) -> Self {
         let frozen = Frozen { version, mode };
-        Self { frozen, cursor: 0, phase: Phase::Encoding, writer: DeltaWriter::new(checkpoint) }
+        let rows = if C::SWEPT { mode } else { SnapshotMode::Full };
+        Self { frozen, cursor: 0, phase: Phase::Encoding, rows, writer: DeltaWriter::new(checkpoint) }
     }
 }
 
@@ -55,6 +58,11 @@ impl Frozen {
             SnapshotMode::Delta => slot.stamp() == self.version,
             SnapshotMode::Full => slot.stamp() <= self.version,
         }
+    }
+
+    /// Whether a slot was live at the freeze and its row is not among those handed over.
+    fn leaves_out<K: TableKey, C>(self, slot: &Slot<K, C>) -> bool {
+        matches!(slot, Slot::Live { stamp, .. } if *stamp < self.version) && !self.takes(slot)
     }
 
     fn which(self) -> Rows {
@@ -68,10 +76,15 @@ impl Frozen {
 impl<K: TableKey, C: Cell> Table<K, C> {
     /// Puts the frozen rows of a slot that is about to change into its segment's side buffer.
     pub(super) fn hand_over(&mut self, index: usize, place: usize) -> Result<()> {
-        let Some(snapshot) = &self.snapshot else { return Ok(()) };
+        let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| index >= snapshot.cursor) else {
+            return Ok(());
+        };
         let frozen = snapshot.frozen;
-        let held = self.directory.segment(index).get(place);
-        if index < snapshot.cursor || !held.is_some_and(|slot| frozen.takes(slot)) {
+        let Some(slot) = self.directory.segment(index).get(place) else { return Ok(()) };
+        if !frozen.takes(slot) {
+            if frozen.leaves_out(slot) {
+                snapshot.rows = SnapshotMode::Delta;
+            }
             return Ok(());
         }
         let which = frozen.which();
@@ -90,7 +103,10 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         let Some(mut snapshot) = self.snapshot.take() else { return Ok(true) };
         let result = self.encode_some(&mut snapshot, lease, pace);
         match result {
-            Ok(true) => self.sides.release(),
+            Ok(true) => {
+                self.sides.release();
+                self.handed_over = snapshot.rows;
+            }
             _ => self.snapshot = Some(snapshot),
         }
         result
@@ -131,6 +147,11 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         let segment = self.directory.segment(index);
         let (side, len) = (segment.side, segment.places());
         let frozen = snapshot.frozen;
+        if snapshot.rows == SnapshotMode::Full
+            && (segment.coverage == Coverage::Partial || segment.slots().any(|slot| frozen.leaves_out(slot)))
+        {
+            snapshot.rows = SnapshotMode::Delta;
+        }
         let is_untouched = frozen.mode == SnapshotMode::Delta && segment.last < frozen.version;
         if is_untouched && side == NO_SIDE {
             return Ok(1);

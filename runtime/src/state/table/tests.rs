@@ -11,7 +11,7 @@ use crate::key::{KeyHash, hash_key};
 use crate::state::table::load::KEYS_READ_MAX;
 use crate::state::testing::{FakeLease, Rows, seeds};
 use crate::state::{
-    KeyedTable, Retention, SlicePace, SnapshotMode, StateRegistry, StateTable, TableBudget, codec,
+    KeyedTable, Retention, SlicePace, SnapshotMode, StateLease, StateRegistry, StateTable, TableBudget, codec,
 };
 
 type Model = BTreeMap<u64, u64>;
@@ -29,6 +29,8 @@ struct Run {
     checkpoint: u64,
     /// Checkpoints that are whole: rows and model.
     completed: Vec<(u64, Rows, Model)>,
+    /// Those of which nothing older is needed.
+    full: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -66,6 +68,7 @@ impl Run {
             frozen: None,
             checkpoint: 0,
             completed: vec![(0, Rows::new(), Model::new())],
+            full: 0,
         })
     }
 
@@ -156,10 +159,9 @@ impl Run {
     fn complete(&mut self) -> Result<()> {
         let Some(frozen) = self.frozen.take() else { return Ok(()) };
         let checkpoint = CheckpointId(self.checkpoint);
-        let rows = match self.setting.mode {
-            SnapshotMode::Delta => self.lease.rows(),
-            SnapshotMode::Full => self.lease.live_of(checkpoint),
-        };
+        self.lease.seal(checkpoint, self.table.handed_over())?;
+        self.full += u64::from(self.table.handed_over() == SnapshotMode::Full);
+        let rows = self.lease.rows();
         assert_eq!(decoded(&rows)?, frozen, "seed {}, {checkpoint}", self.seed);
         // One in three is aborted: its delta stays, but nothing says that it is durable.
         if self.draw(3) > 0 {
@@ -231,6 +233,49 @@ fn a_table_is_a_map_across_freezes_aborts_and_roll_backs_case_75() -> Result<()>
     for seed in seeds(24) {
         Run::new(Setting::of(1 + 200 * (seed % 7)), seed)?.run(4_000)?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_delta_that_holds_every_live_row_needs_nothing_older() -> Result<()> {
+    let (mut full, mut taken) = (0, 0);
+    for seed in seeds(40) {
+        let budget =
+            TableBudget { entries: if seed % 4 == 0 { 8 } else { usize::MAX }, ..TableBudget::UNLIMITED };
+        let run = Run::new(Setting { budget, ..Setting::of(4 + seed) }, seed)?.run(3_000)?;
+        (full, taken) = (full + run.full, taken + run.checkpoint);
+    }
+    assert!(full > taken / 10 && full < taken / 10 * 9, "{full} of {taken}");
+    Ok(())
+}
+
+#[test]
+fn one_key_that_is_left_alone_makes_a_delta_of_a_snapshot() -> Result<()> {
+    let (lease, mut table) = filled(3_000, TableBudget::UNLIMITED)?;
+    checkpoint(&mut table, &lease, 1)?;
+    assert_eq!(table.handed_over(), SnapshotMode::Full, "all are new");
+    let touch = |table: &mut KeyedTable<u64, u64>, keys: std::ops::Range<u64>| -> Result<()> {
+        for key in keys {
+            *table.update_or_default(hash_key(&key), &key)? += 1;
+        }
+        Ok(())
+    };
+    touch(&mut table, 0..2_999)?;
+    checkpoint(&mut table, &lease, 2)?;
+    assert_eq!(table.handed_over(), SnapshotMode::Delta);
+    touch(&mut table, 0..2_999)?;
+    // It is too late for what is written after the freeze.
+    table.freeze(CheckpointId(3));
+    touch(&mut table, 2_999..3_000)?;
+    while !table.encode(lease.as_ref(), SlicePace::default())? {}
+    assert_eq!(table.handed_over(), SnapshotMode::Delta);
+    touch(&mut table, 0..3_000)?;
+    checkpoint(&mut table, &lease, 4)?;
+    assert_eq!(table.handed_over(), SnapshotMode::Full);
+    touch(&mut table, 0..2_999)?;
+    table.remove(hash_key(&2_999), &2_999)?;
+    checkpoint(&mut table, &lease, 5)?;
+    assert_eq!(table.handed_over(), SnapshotMode::Full, "what is deleted needs no row");
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::id::CheckpointId;
 use crate::key::{KeyHash, hash_key};
 use crate::state::testing::FakeLease;
-use crate::state::{SlicePace, SnapshotMode, StateRegistry, StateTable};
+use crate::state::{SlicePace, SnapshotMode, StateLease, StateRegistry, StateTable};
 use crate::time::Timestamp;
 
 fn open(lease: &Arc<FakeLease>, mode: SnapshotMode) -> Result<Timers<u32>> {
@@ -98,11 +98,8 @@ fn run(ops: Vec<Op>, mode: SnapshotMode) -> Result<(), TestCaseError> {
             Op::Restore => {
                 finish(&mut timers, &lease).map_err(fail)?;
                 completed = frozen.take().unwrap_or(completed);
-                let rows = match mode {
-                    SnapshotMode::Delta => lease.rows(),
-                    SnapshotMode::Full => lease.live_of(CheckpointId(checkpoint)),
-                };
-                lease = Arc::new(FakeLease::restored(rows));
+                lease.seal(CheckpointId(checkpoint), timers.handed_over()).map_err(fail)?;
+                lease = Arc::new(FakeLease::restored(lease.rows()));
                 timers = open(&lease, mode).map_err(fail)?;
                 model.clone_from(&completed);
                 checkpoint = 0;

@@ -70,7 +70,7 @@ fn over_the_bound_chunks_are_written_early_and_the_subtask_is_woken() -> Result<
         pending_max = pending_max.max(opened.store.status().pending_bytes);
     }
     assert!(full > 3 && pending_max <= 400_000, "{full} times full, {pending_max} bytes pending");
-    lease.seal(CheckpointId(1))?;
+    lease.seal(CheckpointId(1), SnapshotMode::Delta)?;
     opened.store.wait_idle();
     let runs = opened.events.take(1).expect("reported")?.remove(0).1;
     assert_eq!(scan(&*lease)?.len(), 60_000);
@@ -107,7 +107,7 @@ fn with_a_full_disk_the_attempt_fails_once_the_bound_is_reached_and_not_before()
                     break;
                 }
             }
-            lease.seal(CheckpointId(id))?;
+            lease.seal(CheckpointId(id), SnapshotMode::Delta)?;
             opened.store.wait_idle();
             let error = opened.events.take(id).expect("reported").expect_err("the disk is full");
             assert!(error.to_string().contains("No space left"), "{error}");

@@ -44,6 +44,36 @@ fn folded_runs_stay_while_a_retained_checkpoint_lists_them_case_19() -> Result<(
 }
 
 #[test]
+fn all_rows_at_once_make_what_is_older_garbage_without_a_fold() -> Result<()> {
+    for kind in KINDS {
+        let files = FaultyFiles::new();
+        let opened = open(&files, kind, &[])?;
+        let lease = opened.store.lease(request(1, 0))?;
+        let rows = |id: u64| delta(&[(1, Some(id as u8)), (2, Some(id as u8)), (3 + id, None)]);
+        for id in 1..=30 {
+            opened.store.begin(CheckpointId(id), vec![subtask(0)]);
+            write_as(SnapshotMode::Full, &*lease, id, &rows(id))?;
+            if id % 3 == 0 {
+                opened.store.abort(CheckpointId(id));
+            }
+            opened.store.wait_idle();
+            let outcome = opened.events.take(id);
+            if id % 3 > 0 {
+                assert_eq!(outcome.expect("reported")?[0].1.len(), 1, "{kind:?}: the manifest lists one run");
+                opened.store.completed(CheckpointId(id));
+                opened.store.retain(&[CheckpointId(id)]);
+                opened.store.wait_idle();
+            }
+            assert_eq!(scan(&*lease)?.into_values().collect::<Vec<_>>(), vec![vec![id as u8; 8]; 2]);
+        }
+        let status = opened.store.status();
+        assert_eq!((status.folds, status.longest_chain), (0, 1), "{kind:?}");
+        assert!(status.runs <= 2, "{kind:?}: {status:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn nothing_is_folded_past_the_last_completed_checkpoint() -> Result<()> {
     let files = FaultyFiles::new();
     let opened = open(&files, Kind::Redb, &[])?;

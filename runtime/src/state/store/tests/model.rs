@@ -10,8 +10,8 @@ use crate::files::Fault;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A delta, and what becomes of its checkpoint.
-    Checkpoint(Vec<(u16, u64, u8, Option<u16>)>, Fate),
+    /// A delta, or all rows, and what becomes of its checkpoint.
+    Checkpoint(Vec<(u16, u64, u8, Option<u16>)>, SnapshotMode, Fate),
     /// A new attempt from one of the retained checkpoints.
     RollBack(u8),
     /// The process dies; the next one goes on from the newest checkpoint.
@@ -35,8 +35,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Fate::Completed), 1 => Just(Fate::AbortedBefore), 1 => Just(Fate::AbortedAfter),
         1 => (0..12_u8).prop_map(Fate::Faulty)
     ];
+    let mode = prop_oneof![4 => Just(SnapshotMode::Delta), 1 => Just(SnapshotMode::Full)];
     prop_oneof![
-        12 => (vec(row, 0..30), fate).prop_map(|(rows, fate)| Step::Checkpoint(rows, fate)),
+        12 => (vec(row, 0..30), mode, fate).prop_map(|(rows, mode, fate)| Step::Checkpoint(rows, mode, fate)),
         1 => any::<u8>().prop_map(Step::RollBack),
         1 => any::<u64>().prop_map(Step::Restart),
         2 => (0..3_u16, 0..14_u64).prop_map(|(state, hash)| Step::Get(state, hash)),
@@ -85,7 +86,7 @@ impl World {
     fn perform(&mut self, step: &Step) -> Result<(), TestCaseError> {
         let error = |error: crate::error::Error| TestCaseError::fail(error.to_string());
         match step {
-            Step::Checkpoint(rows, fate) => self.checkpoint(rows, *fate).map_err(error)?,
+            Step::Checkpoint(rows, mode, fate) => self.checkpoint(rows, *mode, *fate).map_err(error)?,
             Step::RollBack(which) => self.roll_back(*which).map_err(error)?,
             Step::Restart(seed) => self.restart(*seed).map_err(error)?,
             Step::Get(state, hash) => {
@@ -105,7 +106,12 @@ impl World {
         Ok(())
     }
 
-    fn checkpoint(&mut self, rows: &[(u16, u64, u8, Option<u16>)], fate: Fate) -> Result<()> {
+    fn checkpoint(
+        &mut self,
+        rows: &[(u16, u64, u8, Option<u16>)],
+        mode: SnapshotMode,
+        fate: Fate,
+    ) -> Result<()> {
         let id = self.next;
         self.next += 1;
         let delta: Delta = rows
@@ -116,6 +122,9 @@ impl World {
                 (place, value.map(|value| vec![value as u8; usize::from(value)]))
             })
             .collect();
+        if mode == SnapshotMode::Full {
+            self.rows.clear();
+        }
         apply(&mut self.rows, &delta);
         let Opened { store, events } = self.running.as_ref().expect("the machine is on");
         store.begin(CheckpointId(id), vec![subtask(0)]);
@@ -126,7 +135,7 @@ impl World {
             let at = self.files.operations() + u64::from(after);
             self.files.fail(at..at + 1, if after % 2 == 0 { Fault::Io } else { Fault::Full });
         }
-        write(&*self.lease, id, &delta)?;
+        write_as(mode, &*self.lease, id, &delta)?;
         store.wait_idle();
         self.files.heal();
         if fate == Fate::AbortedAfter {

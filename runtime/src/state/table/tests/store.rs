@@ -90,7 +90,8 @@ impl World {
         if fate == Fate::Aborted {
             self.store.abort(id);
         }
-        self.lease.seal(id)?;
+        let are_full = [self.tables.0.handed_over(), self.tables.1.handed_over()] == [SnapshotMode::Full; 2];
+        self.lease.seal(id, if are_full { SnapshotMode::Full } else { SnapshotMode::Delta })?;
         self.store.wait_idle();
         if let Some(outcome) = self.events.0.lock().expect("no panic").remove(&id)
             && fate == Fate::Completed
@@ -132,7 +133,7 @@ enum Fate {
 type Started = (Arc<dyn StateLease>, (KeyedTable<u64, u64>, Timers<u64>));
 
 fn start(store: &Store, attempt: u64, runs: RunRefs, how: (SnapshotMode, TableBudget)) -> Result<Started> {
-    let request = LeaseRequest { mode: how.0, ..LeaseRequest::new(AttemptId(attempt), SUBTASK) };
+    let request = LeaseRequest::new(AttemptId(attempt), SUBTASK);
     let lease = store.lease(request.with_restore(runs))?;
     let hashes = (KeyHash(0), KeyHash(u64::MAX));
     let mut registry = StateRegistry::new(Arc::clone(&lease), hashes).with_mode(how.0).with_budget(how.1);
