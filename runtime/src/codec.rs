@@ -54,6 +54,10 @@ pub(crate) fn decode_bare<V: DeserializeOwned>(bytes: &[u8]) -> Result<V> {
     }
 }
 
+/// How many are checked of the records of a lane, the keys of a stream and the cells of a state: the first that come,
+/// so that a type which does not survive its encoding fails the job now, and not when one is kept or sent.
+pub const CHECKED: usize = 16;
+
 /// Encodes a value, decodes it and encodes it again: postcard writes some serde shapes that it can't read back.
 ///
 /// A field with `#[serde(skip)]` leaves no trace in the bytes, so nothing is found wrong with it: it comes back as its

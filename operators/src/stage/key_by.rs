@@ -6,7 +6,7 @@ use tidegate_runtime::element::{Batch, Record};
 use tidegate_runtime::error::Result;
 use tidegate_runtime::exchange::Partitioning;
 use tidegate_runtime::key::{Key, KeyHash};
-use tidegate_runtime::state::check_codec;
+use tidegate_runtime::state::{CHECKED, check_codec};
 use tidegate_runtime::time::Timestamp;
 
 use super::whole::{BatchFunction, Whole};
@@ -53,12 +53,9 @@ struct KeyBy<K, T> {
     unchecked: usize,
 }
 
-/// Keys that are encoded, decoded and encoded again: one that does not survive that can't be kept in state.
-const CHECKED_KEYS: usize = 16;
-
 impl<K, T> KeyBy<K, T> {
     fn new(key: Arc<dyn KeyFunction<K, T>>) -> Self {
-        Self { key, hashes: Vec::new(), timestamps: Vec::new(), unchecked: CHECKED_KEYS }
+        Self { key, hashes: Vec::new(), timestamps: Vec::new(), unchecked: CHECKED }
     }
 }
 

@@ -18,7 +18,7 @@ pub mod testing;
 mod timers;
 
 pub(crate) use crate::codec;
-pub use crate::codec::check_codec;
+pub use crate::codec::{CHECKED, check_codec};
 pub use aggregate::{Aggregate, Reduce, StateValue};
 pub use handle::{AggregatingState, ListState, MapState, ReducingState, ValueState};
 pub use lease::{SlicePace, StateLease, StateTable, SubmitError};

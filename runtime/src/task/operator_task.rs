@@ -17,7 +17,7 @@ use crate::id::{CheckpointId, LaneId};
 use crate::operator::{FlushReason, OpenContext, Operator, Progress, StepContext};
 use crate::output::OUTPUT_RECORDS_MAX;
 use crate::sink::Committer;
-use crate::state::StateRegistry;
+use crate::state::{CHECKED, StateRegistry};
 use crate::time::{Clock, InputState, Timestamp, WatermarkCombiner};
 
 /// Longest that one call of user code over several records should take, in nanoseconds.
@@ -26,9 +26,6 @@ const CALL_NS: u64 = 250_000;
 const BATCH_NS: u64 = 1_000_000;
 /// Slices of a snapshot made in a row without input before a pause: the store's queue may be full.
 const IDLE_SLICES: u32 = 16;
-/// Records of each lane that are encoded, decoded and encoded again as they arrive: a type that does not survive that
-/// fails the job now, and not when the first of its records is kept or sent.
-const CHECKED_RECORDS: usize = 16;
 /// That pause.
 const SLICES_PAUSE: Duration = Duration::from_millis(1);
 
@@ -125,7 +122,7 @@ impl OperatorTask {
             input: Input {
                 gate: parts.gate,
                 lane_ports: parts.lane_ports,
-                unchecked: vec![CHECKED_RECORDS; lanes],
+                unchecked: vec![CHECKED; lanes],
                 ended: Vec::new(),
                 alignment: Alignment::new(lanes, None),
                 combiner: WatermarkCombiner::new(lanes, Timestamp::MIN),

@@ -10,6 +10,7 @@ use std::any::type_name;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::codec::CHECKED;
 use crate::error::{Error, Result};
 use crate::id::{CheckpointId, StateId};
 use crate::key::KeyHash;
@@ -53,7 +54,7 @@ pub(crate) struct Table<K, C> {
     pub(super) slot_bytes: usize,
     pub(super) scratch: Scratch,
     /// Cells whose codec is still to be checked.
-    pub(super) unchecked: u32,
+    pub(super) unchecked: usize,
 }
 
 /// Vectors used again and again for encoding.
@@ -76,9 +77,6 @@ pub(crate) struct Home {
     segment: u32,
     home: u32,
 }
-
-/// Cells of each state that are encoded, decoded and encoded again before their kind is trusted.
-const CHECKED_CELLS: u32 = 16;
 
 impl<K: TableKey, C: Cell> Table<K, C> {
     pub(crate) fn open(origin: TableOrigin) -> Result<Self> {
@@ -104,7 +102,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             entries: 0,
             slot_bytes: 0,
             scratch: Scratch::default(),
-            unchecked: CHECKED_CELLS,
+            unchecked: CHECKED,
         };
         if mode == SnapshotMode::Full {
             table.load_all()?;
