@@ -96,8 +96,9 @@ fn a_followed_directory_does_not_make_checkpoints_grow_and_no_file_is_read_twice
     let dir = tempfile::tempdir().expect("a directory");
     let (controls, listing) = (Controls::open(), Arc::new(Listing::default()));
     let job = launch(&graph(&controls, &listing), config(&dir))?;
-    // Files come and go; each is read before it goes.
+    // Files come and go; each is read, and in a checkpoint, before it goes.
     for end in (LISTED..=FILES).step_by(LISTED as usize) {
+        job.checkpoint()?;
         listing.first.store(end - LISTED, Ordering::Release);
         listing.end.store(end, Ordering::Release);
         until(&job, "all that is listed is read", |job| job.totals().records_in == end);
