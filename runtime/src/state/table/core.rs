@@ -330,11 +330,14 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         Home { segment: index as u32, home: home as u32 }
     }
 
-    /// The cell of a key that was changed in this version already, if the key's slot is at `home` or soon after.
+    /// The cell of a key, to be changed, if its slot is at `home` or soon after and no row of it must be handed over
+    /// before.
     #[inline(always)]
-    pub(crate) fn written(&mut self, home: Home, key: &K::Lookup) -> Option<&mut C> {
-        let current = self.current;
-        self.directory.segment_mut(home.segment as usize).find_written(home.home as usize, key, current)
+    pub(crate) fn touch_at(&mut self, home: Home, key: &K::Lookup) -> Option<&mut C> {
+        let (index, current) = (home.segment as usize, self.current);
+        let is_handed_over = || self.snapshot.as_ref().is_none_or(|snapshot| index < snapshot.cursor);
+        let may_stamp = || !C::SWEPT && is_handed_over();
+        self.directory.segment_mut(index).touch(home.home as usize, key, current, may_stamp)
     }
 }
 

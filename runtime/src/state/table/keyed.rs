@@ -154,7 +154,7 @@ impl<K: Key, V: StateValue> KeyedTable<K, V> {
         for (record, (hash, key)) in hashes.iter().zip(keys).enumerate() {
             let home = ahead.next(&self.table, hashes, record);
             // What holds the key there is its slot, also where the guess is no home any more.
-            let cell = match self.table.written(home, key) {
+            let cell = match self.table.touch_at(home, key) {
                 Some(cell) => cell,
                 None => self.table.upsert(*hash, key, || Single(default()))?,
             };

@@ -10,7 +10,7 @@ use crate::state::table::cell::Version;
 use crate::state::table::key::TableKey;
 use crate::state::table::prefetch::prefetch;
 use crate::state::table::range::{HashRange, Position};
-use crate::state::table::slot::Slot;
+use crate::state::table::slot::{Origin, Slot};
 
 /// Slots in a segment before it is divided.
 pub(crate) const SEGMENT_SLOTS_MAX: usize = 1_024;
@@ -127,13 +127,25 @@ impl<K: TableKey, C> Segment<K, C> {
         Probe::Absent
     }
 
-    /// The cell of a live key with this stamp, at `home` or after.
+    /// The cell of a live key at `home` or after, with this stamp: it gets it if it may.
     #[inline(always)]
-    pub(crate) fn find_written(&mut self, home: usize, key: &K::Lookup, current: Version) -> Option<&mut C> {
+    pub(crate) fn touch(
+        &mut self,
+        home: usize,
+        key: &K::Lookup,
+        current: Version,
+        may_stamp: impl FnOnce() -> bool,
+    ) -> Option<&mut C> {
         for slot in self.places.get_mut(home..)? {
             match slot {
-                Some(Slot::Live { key: held, stamp, cell, .. }) if held.is(key) => {
-                    return (*stamp == current).then_some(cell);
+                Some(Slot::Live { key: held, stamp, origin, cell }) if held.is(key) => {
+                    if *stamp != current {
+                        if !may_stamp() {
+                            return None;
+                        }
+                        (*stamp, *origin, self.last) = (current, Origin::Stored, current);
+                    }
+                    return Some(cell);
                 }
                 Some(_) => {}
                 None => break,

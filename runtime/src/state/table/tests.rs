@@ -89,13 +89,34 @@ impl Run {
         }
     }
 
+    fn update_batch(&mut self) -> Result<()> {
+        let keys: Vec<u64> = (0..self.draw(12)).map(|_| self.key().1).collect();
+        let hashes: Vec<KeyHash> = keys.iter().map(hash_key).collect();
+        let default = self.draw(u64::MAX);
+        self.table.update_batch(
+            &hashes,
+            &keys,
+            || default,
+            |at, value| {
+                *value = value.wrapping_add(keys[at]);
+                Ok(())
+            },
+        )?;
+        for key in keys {
+            let value = self.model.entry(key).or_insert(default);
+            *value = value.wrapping_add(key);
+        }
+        Ok(())
+    }
+
     fn step(&mut self) -> Result<()> {
         let (hash, key) = self.key();
         match self.draw(100) {
-            0..45 => {
+            0..35 => {
                 *self.table.update_or_default(hash, &key)? += 1;
                 *self.model.entry(key).or_default() += 1;
             }
+            35..45 => self.update_batch()?,
             45..60 => {
                 let value = self.draw(u64::MAX);
                 self.table.insert(hash, &key, value)?;
