@@ -13,6 +13,7 @@ pub(crate) mod cell;
 pub(crate) mod core;
 mod directory;
 mod evict;
+mod huge_pages;
 pub(crate) mod key;
 mod keyed;
 mod load;

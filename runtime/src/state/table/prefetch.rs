@@ -1,4 +1,4 @@
-//! Asks the processor to fetch a cache line: the one use of `unsafe` in the tables.
+//! Asks the processor to fetch a cache line.
 //!
 //! A loop over a batch touches a random segment and a random slot for each record; fetching them some records
 //! ahead hides the latency of memory (figures in ARCHITECTURE.md, "State").

@@ -7,6 +7,7 @@
 
 use crate::key::KeyHash;
 use crate::state::table::cell::Version;
+use crate::state::table::huge_pages::note_filled;
 use crate::state::table::key::TableKey;
 use crate::state::table::prefetch::prefetch;
 use crate::state::table::range::{HashRange, Position};
@@ -281,6 +282,7 @@ impl<K: TableKey, C> Segment<K, C> {
             self.used += 1;
         }
         places.resize_with(len.max(places.len()), || None);
+        note_filled(&places);
         self.places = places;
     }
 }
