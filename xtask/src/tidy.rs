@@ -142,9 +142,7 @@ fn list_cases(sources: &[Source]) {
     let mut cases = BTreeSet::new();
     let of_tests = |source: &&Source| source.has_tests() && !source.path.starts_with("xtask");
     for source in sources.iter().filter(of_tests) {
-        cases.extend(numbers_after(&source.text, "case "));
-        cases.extend(numbers_after(&source.text, "case_"));
-        cases.extend(numbers_after(&source.text, "cases "));
+        cases.extend(cases_named(&source.text));
     }
     let list: Vec<String> = cases.iter().map(u32::to_string).collect();
     println!("hard cases named in tests ({}): {}", list.len(), list.join(" "));
@@ -160,6 +158,25 @@ fn numbers_after<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = u32
         let digits: String = text[at + prefix.len()..].chars().take_while(char::is_ascii_digit).collect();
         digits.parse().ok()
     })
+}
+
+/// The numbers that follow the word "case" or "cases", in prose and in names of functions, one or a list of them.
+fn cases_named(text: &str) -> BTreeSet<u32> {
+    let mut cases = BTreeSet::new();
+    for (at, _) in text.match_indices("ase") {
+        if !text[..at].ends_with(['c', 'C']) || text[..at - 1].ends_with(char::is_alphanumeric) {
+            continue;
+        }
+        let mut rest = &text[at + "ase".len()..];
+        rest = rest.strip_prefix('s').unwrap_or(rest);
+        while let Some(list) = [" and ", ", ", " ", "_"].iter().find_map(|between| rest.strip_prefix(between))
+        {
+            rest = list.trim_start_matches(|c: char| c.is_ascii_digit());
+            let Ok(number) = list[..list.len() - rest.len()].parse() else { break };
+            cases.insert(number);
+        }
+    }
+    cases
 }
 
 #[cfg(test)]
@@ -190,8 +207,13 @@ mod tests {
 
     #[test]
     fn numbers_are_found_after_whole_words_only() {
-        let text = "a showcase 7, case 12; uses_case_41";
-        assert_eq!(numbers_after(text, "case ").collect::<Vec<_>>(), [12]);
-        assert_eq!(numbers_after(text, "case_").collect::<Vec<_>>(), [41]);
+        let text = "SI5 and I7 of CI-3, (I12)";
+        assert_eq!(numbers_after(text, "I").collect::<Vec<_>>(), [7, 12]);
+    }
+
+    #[test]
+    fn cases_are_found_in_prose_and_in_names() {
+        let text = "a showcase 7, case 12; uses_case_41() in case of 9. Cases 2, 3 and 5: Case 61, 62, in_cases_70_71_b 8";
+        assert_eq!(Vec::from_iter(cases_named(text)), [2, 3, 5, 12, 41, 61, 62, 70, 71]);
     }
 }
