@@ -138,7 +138,7 @@ impl Entry {
     /// Kills the actor behind the path, by request. Returns whether there is one.
     pub(crate) fn kill(&self) -> bool {
         let Some(cell) = lock(&self.cell).clone() else { return false };
-        // A kill during its start would never be told to its supervisor.
+        // A kill during its start would take its supervisor with it.
         if self.state() != ActorState::Running || cell.get_status() != ractor::ActorStatus::Running {
             return false;
         }

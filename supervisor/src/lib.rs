@@ -1,6 +1,7 @@
 //! The supervisor actor tree: it plays the job manager and the task manager around the runtime's step machines.
 
 mod alive;
+mod child;
 mod directory;
 mod error;
 mod handle;

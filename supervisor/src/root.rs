@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime, SpawnErr, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tidegate_runtime::error::Failure;
 use tidegate_runtime::sync::lock;
 use tokio::sync::oneshot;
 
+use crate::child::spawn_child;
 use crate::directory::Entry;
 use crate::job::{JobActor, JobEnd, JobShared};
 use crate::message::Origin;
@@ -123,7 +124,7 @@ impl RootActor {
     ) -> Result<ActorRef<WorkerMessage>, SpawnErr> {
         let entry = self.job.directory.entry("worker-0", ActorKind::Worker, &self.entry.path);
         let actor = WorkerActor { shared: Arc::clone(&self.worker), entry: Arc::clone(&entry) };
-        let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, predecessor, myself.get_cell())?;
+        let actor = spawn_child(myself.get_cell(), actor, predecessor)?;
         entry.bind(actor.get_cell());
         self.worker.post.set(Post::new(actor.clone(), entry));
         Ok(actor)
@@ -136,7 +137,7 @@ impl RootActor {
         let entry = self.job.directory.entry("job", ActorKind::Job, &self.entry.path);
         let root = Post::new(myself.clone(), Arc::clone(&self.entry));
         let actor = JobActor { shared: Arc::clone(&self.job), entry: Arc::clone(&entry), root };
-        let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
+        let actor = spawn_child(myself.get_cell(), actor, ())?;
         entry.bind(actor.get_cell());
         self.job.post.set(Post::new(actor.clone(), entry));
         Ok(actor)

@@ -2,17 +2,19 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use common::keyed::{Counted, Memory, counting, expected};
-use common::{Controls, Numbers, config, numbers, pipeline, take_one, until};
+use common::{Controls, Numbers, activities, config, numbers, pipeline, take_one, until};
 use tidegate_operators::Dataflow;
 use tidegate_runtime::config::RestartPolicy;
 use tidegate_runtime::element::Batch;
 use tidegate_runtime::error::Result as RuntimeResult;
 use tidegate_runtime::id::CheckpointId;
+use tidegate_runtime::metrics::Activity;
 use tidegate_runtime::sink::{Committer, PrepareJob, Sink, SinkContext, SinkWriter};
 use tidegate_runtime::time::millis;
 use tidegate_supervisor::testing::Chaos;
@@ -204,5 +206,157 @@ fn a_restart_that_was_scheduled_by_a_dead_actor_starts_nothing_case_117() -> Res
     controls.allow(1_000_000);
     assert_eq!(job.wait()?.state, JobState::Finished);
     assert_eq!(controls.output(), numbers(5_000));
+    Ok(())
+}
+
+/// Something that the first who comes to it hangs in until it is released.
+struct Hang {
+    is_reached: Arc<AtomicBool>,
+    release: Sender<()>,
+}
+
+fn hang() -> (Hang, impl Fn() + Send + Sync + 'static) {
+    let (release, released) = channel();
+    let released = Mutex::new(Some(released));
+    let hang = Hang { is_reached: Arc::default(), release };
+    let is_reached = Arc::clone(&hang.is_reached);
+    let reach = move || {
+        let first = released.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(released) = first {
+            is_reached.store(true, Ordering::Release);
+            let _ = released.recv();
+        }
+    };
+    (hang, reach)
+}
+
+impl Hang {
+    fn await_reached(&self, job: &Job) {
+        until(job, "somebody hangs", |_| self.is_reached.load(Ordering::Acquire));
+    }
+}
+
+/// One source hangs, so that a checkpoint stays under way and blocks the lanes of the other; then the actor ends that
+/// would have told of its abort. Nothing is triggered afterwards that could overtake it.
+#[test]
+fn lanes_blocked_for_a_checkpoint_whose_coordinator_ended_are_open_again_case_9() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let controls = Controls::closed();
+    let passed = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&passed);
+    controls.each_record(move |_| {
+        count.fetch_add(1, Ordering::AcqRel);
+    });
+    let job = launch(&pipeline(&controls, 4, 2_000), config(&dir).checkpoint_interval(millis(3_600_000)))?;
+    let has_passed = |records| {
+        until(&job, "records have passed", |_| passed.load(Ordering::Acquire) >= records);
+    };
+    controls.allow(1_000);
+    has_passed(1_000);
+    let (hang, reach) = hang();
+    controls.each_wait(move || {
+        reach();
+        millis(1)
+    });
+    hang.await_reached(&job);
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| job.checkpoint());
+        until(&job, "lanes are blocked", |job| {
+            activities(job).iter().any(|(_, activity)| *activity == Activity::Aligning)
+        });
+        job.kill("checkpoints")?;
+        controls.allow(500);
+        has_passed(1_500);
+        assert!(asked.join().expect("no panic").is_err(), "the checkpoint was aborted");
+        Ok::<_, tidegate_supervisor::Error>(())
+    })?;
+    hang.release.send(()).expect("it hangs");
+    controls.allow(1_000_000);
+    assert_eq!(job.wait()?.state, JobState::Finished);
+    assert_eq!(job.totals().restarts, 0);
+    assert_eq!(controls.output(), numbers(8_000));
+    Ok(())
+}
+
+/// Two subtasks of a region end together, and what is restored for that fails twice more.
+#[test]
+fn failures_together_and_during_a_restore_restore_the_same_checkpoint_case_14() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (controls, failures) = (Controls::closed(), Arc::new(AtomicU64::new(0)));
+    let left = Arc::clone(&failures);
+    controls.each_build(move || assert!(!take_one(&left), "twice"));
+    let job = launch(&pipeline(&controls, 4, 2_000), config(&dir).checkpoint_interval(millis(3_600_000)))?;
+    controls.allow(1_000);
+    is_read(&job, 1_000);
+    let before = job.checkpoint()?;
+    controls.allow(1_000);
+    is_read(&job, 2_000);
+    failures.store(2, Ordering::Release);
+    job.kill("middle/0")?;
+    // It may have gone with its region already.
+    let _ = job.kill("middle/1");
+    until(&job, "both failures have come", |_| failures.load(Ordering::Acquire) == 0);
+    until(&job, "it runs again", |job| job.state() == JobState::Running);
+    assert_eq!(job.totals().restarts, 3);
+    assert!(job.checkpoint()? > before);
+    controls.allow(1_000_000);
+    assert_eq!(job.wait()?.state, JobState::Finished);
+    assert_eq!(controls.output(), numbers(8_000));
+    Ok(())
+}
+
+/// A source hangs while its attempt is ended, and the worker ends that waits for it: the next one goes on waiting, gives
+/// the threads up, and what the source does when it comes back is nobody's.
+#[test]
+fn what_a_worker_was_ending_when_it_ended_is_ended_by_the_next_case_119() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let controls = Controls::closed();
+    let job = launch(&pipeline(&controls, 4, 2_000), config(&dir))?;
+    controls.allow(1_000);
+    is_read(&job, 1_000);
+    let (hang, reach) = hang();
+    controls.each_wait(move || {
+        reach();
+        millis(1)
+    });
+    hang.await_reached(&job);
+    job.kill("middle/0")?;
+    until(&job, "it is being ended", |job| job.state() == JobState::Restarting);
+    job.kill("worker-0")?;
+    until(&job, "its threads are given up", |job| job.totals().abandoned_runtimes == 1);
+    until(&job, "it runs again", |job| job.state() == JobState::Running);
+    until(&job, "it goes on", |job| {
+        controls.allow(100);
+        job.totals().records_in >= 2_000
+    });
+    hang.release.send(()).expect("it hangs");
+    controls.allow(1_000_000);
+    assert_eq!(job.wait()?.state, JobState::Finished);
+    assert_eq!(controls.output(), numbers(8_000));
+    Ok(())
+}
+
+/// A commit can't be killed: it is on a thread of its own, the next attempt waits for it for a while and commits the
+/// same itself, and the job ends without it.
+#[test]
+fn a_commit_that_hangs_stops_no_actor_and_the_next_attempt_commits_case_121() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let controls = Controls::closed();
+    let (hang, reach) = hang();
+    controls.each_commit(move |_| {
+        reach();
+        Ok(())
+    });
+    let job = launch(&pipeline(&controls, 4, 2_000), config(&dir))?;
+    controls.allow(1_000);
+    hang.await_reached(&job);
+    let completed = job.totals().checkpoints_completed;
+    until(&job, "checkpoints go on", |job| job.totals().checkpoints_completed > completed + 2);
+    job.kill("middle/0")?;
+    until(&job, "it has restarted", |job| job.totals().restarts == 1 && job.state() == JobState::Running);
+    controls.allow(1_000_000);
+    assert_eq!(job.wait()?.state, JobState::Finished);
+    assert_eq!(controls.output(), numbers(8_000));
+    drop(hang);
     Ok(())
 }

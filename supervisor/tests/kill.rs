@@ -41,6 +41,7 @@ fn restarts(job: &Job, path: &str) -> u64 {
     topology.actors.iter().find(|actor| actor.path == path).map_or(0, |actor| actor.restarts)
 }
 
+/// Case 39: what was read and not yet sent is read again.
 #[test]
 fn a_killed_source_comes_back() -> Result<()> {
     finishes_after_a_kill_of("numbers/0")
@@ -219,7 +220,7 @@ fn a_factory_that_hangs_costs_a_runtime_and_the_next_attempt_goes_on() -> Result
     Ok(())
 }
 
-/// The poll that hung comes back in an attempt that was given up: when it wanted to look again is nobody's time.
+/// Case 107: the poll that hung comes back in an attempt that was given up: when it wanted to look again is nobody's time.
 #[test]
 fn a_hung_step_that_comes_back_takes_no_wake_up_from_the_attempt_after_it() -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");

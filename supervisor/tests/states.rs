@@ -5,7 +5,7 @@ mod common;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
-use common::{Controls, config, pipeline, until};
+use common::{Controls, activities, activity, config, pipeline, until};
 use tidegate_runtime::checkpoint::manifest::CheckpointKind;
 use tidegate_runtime::config::{AfterLastRecord, RestartPolicy};
 use tidegate_runtime::metrics::Activity;
@@ -28,17 +28,6 @@ impl Door {
 fn actor_state(job: &Job, path: &str) -> ActorState {
     let found = job.topology().actors.into_iter().find(|actor| actor.path == path);
     found.unwrap_or_else(|| panic!("no actor {path}")).state
-}
-
-/// By path, of all subtasks.
-fn activities(job: &Job) -> Vec<(String, Activity)> {
-    let actors = job.topology().actors.into_iter();
-    actors.filter_map(|actor| Some((actor.path, actor.subtask?.activity))).collect()
-}
-
-fn activity(job: &Job, path: &str) -> Activity {
-    let found = activities(job).into_iter().find(|(of, _)| of == path);
-    found.unwrap_or_else(|| panic!("no subtask {path}")).1
 }
 
 fn checkpoints(job: &Job) -> Vec<(CheckpointKind, CheckpointStatus)> {

@@ -573,6 +573,7 @@ proptest! {
         prop_assert_eq!(harness.state_rows().expect("a checkpoint"), 0, "fired windows leave no state (case 55)");
     }
 
+    /// Cases 52 and 53: sessions that were merged come back as they are, and a late record makes no new one.
     #[test]
     fn sessions_obey_and_are_those_of_a_model(steps in steps(), gap in 1i64..40) {
         let flow = Dataflow::new("laws");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ractor::{ActorId, ActorRef, ActorRuntime, SpawnErr};
+use ractor::{ActorId, ActorRef, SpawnErr};
 use tidegate_runtime::error::Failure;
 use tidegate_runtime::id::{OperatorId, RegionId};
 
@@ -12,6 +12,7 @@ use super::checkpoints::{CheckpointActor, CheckpointMessage};
 use super::enumerator::{EnumeratorActor, EnumeratorMessage};
 use super::lifecycle::JobEnd;
 use super::region::{RegionActor, RegionMessage};
+use crate::child::spawn_child;
 use crate::message::Origin;
 use crate::own_deaths::Verdict;
 use crate::post::Post;
@@ -62,7 +63,7 @@ impl JobActor {
     ) -> Result<Post<CheckpointMessage>, SpawnErr> {
         let entry = self.shared.directory.entry("checkpoints", ActorKind::Checkpoints, "job");
         let actor = CheckpointActor { shared: Arc::clone(&self.shared), entry: Arc::clone(&entry) };
-        let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
+        let actor = spawn_child(myself.get_cell(), actor, ())?;
         entry.bind(actor.get_cell());
         Ok(Post::new(actor, entry))
     }
@@ -74,7 +75,7 @@ impl JobActor {
     ) -> Result<Post<RegionMessage>, SpawnErr> {
         let entry = self.shared.directory.entry(&format!("region-{}", region.0), ActorKind::Region, "job");
         let actor = RegionActor { shared: Arc::clone(&self.shared), region, entry: Arc::clone(&entry) };
-        let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
+        let actor = spawn_child(myself.get_cell(), actor, ())?;
         entry.bind(actor.get_cell());
         Ok(Post::new(actor, entry))
     }
@@ -87,7 +88,7 @@ impl JobActor {
         let path = format!("sources/{}", self.shared.plan.vertex(operator).name);
         let entry = self.shared.directory.entry(&path, ActorKind::Enumerator, "job");
         let actor = EnumeratorActor { shared: Arc::clone(&self.shared), operator, entry: Arc::clone(&entry) };
-        let (actor, _) = ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
+        let actor = spawn_child(myself.get_cell(), actor, ())?;
         entry.bind(actor.get_cell());
         Ok(Post::new(actor, entry))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tidegate_runtime::error::Failure;
 use tidegate_runtime::id::{AttemptId, CheckpointId, RegionId};
 use tidegate_runtime::sync::lock;
@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::attempt::Attempt;
 use super::deployment::{DeploymentActor, DeploymentMessage, region_failure};
 use super::shared::WorkerShared;
+use crate::child::spawn_child;
 use crate::directory::Entry;
 use crate::message::{Deployment, Origin, WorkerCommand, WorkerReport};
 use crate::post::Post;
@@ -195,8 +196,8 @@ impl WorkerActor {
         let attempt = Attempt::new(id, region, Arc::clone(&self.shared), Arc::clone(&entry));
         lock(&self.shared.attempts).insert(id, Arc::clone(&attempt));
         let actor = DeploymentActor { attempt: Arc::clone(&attempt) };
-        match ActorRuntime::spawn_linked_instant(None, actor, deployment, myself.get_cell()) {
-            Ok((actor, _)) => {
+        match spawn_child(myself.get_cell(), actor, deployment) {
+            Ok(actor) => {
                 entry.bind(actor.get_cell());
                 let post = Post::new(actor, entry);
                 let _ = attempt.deployment.set(post.clone());

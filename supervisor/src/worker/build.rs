@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use ractor::{ActorCell, ActorRuntime};
+use ractor::ActorCell;
 use tidegate_runtime::checkpoint::manifest::SubtaskSnapshot;
 use tidegate_runtime::error::{Error, Result};
 use tidegate_runtime::exchange::{Turn, Turns, Wakeup};
@@ -21,6 +21,7 @@ use super::deployment::DeploymentMessage;
 use super::subtask::{Body, Opened, Presence, SubtaskActor, SubtaskMessage};
 use super::threads::Threads;
 use crate::alive::Part;
+use crate::child::spawn_child;
 use crate::directory::{Entry, SubtaskEntry};
 use crate::message::{DeployMode, Deployment};
 use crate::post::Post;
@@ -104,8 +105,8 @@ fn spawn(
 ) -> Result<()> {
     let _context = runtime.enter();
     for (cell, actor) in actors {
-        let spawned = ActorRuntime::spawn_linked_instant(None, actor, (), supervisor.clone());
-        let (actor, _) = spawned.map_err(|error| Error::User(error.to_string().into()))?;
+        let spawned = spawn_child(supervisor.clone(), actor, ());
+        let actor = spawned.map_err(|error| Error::User(error.to_string().into()))?;
         cell.entry.bind(actor.get_cell());
         let post = Post::new(actor, Arc::clone(&cell.entry));
         if let Some(slot) = slots.get(&cell.subtask) {

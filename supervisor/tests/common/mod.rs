@@ -17,6 +17,7 @@ use tidegate_runtime::error::{BoxError, Result};
 use tidegate_runtime::exchange::{Partitioning, typed_router};
 use tidegate_runtime::graph::{Graph, Node, NodeKind, OutputPort, SinkChecks, Upstream};
 use tidegate_runtime::id::{CheckpointId, Lineage};
+use tidegate_runtime::metrics::Activity;
 use tidegate_runtime::operator::{FrozenState, OpenContext, Operator, Progress, StepContext};
 use tidegate_runtime::sink::{Committable, Committer, RunStart};
 use tidegate_runtime::source::{
@@ -428,6 +429,18 @@ pub fn until(job: &Job, what: &str, condition: impl Fn(&Job) -> bool) {
         }
     }
     panic!("not within the deadline: {what}; {:#?}", job.topology());
+}
+
+/// By path, of all subtasks.
+pub fn activities(job: &Job) -> Vec<(String, Activity)> {
+    let actors = job.topology().actors.into_iter();
+    actors.filter_map(|actor| Some((actor.path, actor.subtask?.activity))).collect()
+}
+
+/// Of one subtask.
+pub fn activity(job: &Job, path: &str) -> Activity {
+    let found = activities(job).into_iter().find(|(of, _)| of == path);
+    found.unwrap_or_else(|| panic!("no subtask {path}")).1
 }
 
 /// Takes one of what is left of something that happens a number of times; whether there was one.
