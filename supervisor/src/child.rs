@@ -1,18 +1,25 @@
 //! Starts an actor under another, so that its end is told of even if it comes before its beginning.
 
-use ractor::{Actor, ActorCell, ActorRef, ActorRuntime, SpawnErr};
+use std::sync::Arc;
+
+use ractor::{Actor, ActorCell, ActorRuntime, SpawnErr};
 use tokio::runtime::Handle;
 
-/// Starts `actor` on the runtime that is entered. One that does not come up takes its supervisor with it, whose own is
-/// told: of itself ractor links a child only once it is up, and its supervisor would wait for it for ever.
+use crate::directory::Entry;
+use crate::post::Post;
+
+/// Starts `actor` on the runtime that is entered, behind the path of `entry`. One that does not come up takes its
+/// supervisor with it, whose own is told: of itself ractor links a child only once it is up, and its supervisor would
+/// wait for it for ever.
 ///
 /// # Errors
 /// If there is an actor of that name, which ours don't have.
 pub(crate) fn spawn_child<A: Actor>(
     supervisor: ActorCell,
+    entry: Arc<Entry>,
     actor: A,
     arguments: A::Arguments,
-) -> Result<ActorRef<A::Msg>, SpawnErr> {
+) -> Result<Post<A::Msg>, SpawnErr> {
     let (child, start) = ActorRuntime::spawn_linked_instant(None, actor, arguments, supervisor.clone())?;
     // Over as soon as the child is up or is not.
     drop(Handle::current().spawn(async move {
@@ -28,7 +35,8 @@ pub(crate) fn spawn_child<A: Actor>(
         );
         supervisor.kill();
     }));
-    Ok(child)
+    entry.bind(child.get_cell());
+    Ok(Post::new(child, entry))
 }
 
 #[cfg(test)]
@@ -36,9 +44,11 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Duration;
 
-    use ractor::{ActorId, ActorProcessingErr, SupervisionEvent};
+    use ractor::{ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
     use super::*;
+    use crate::directory::Directory;
+    use crate::topology::ActorKind;
 
     struct Supervisor {
         events: Sender<(Option<ActorId>, String)>,
@@ -103,7 +113,9 @@ mod tests {
             let supervisor = Supervisor { events: sender };
             let linked = ActorRuntime::spawn_linked(None, supervisor, (), above.get_cell());
             let (supervisor, _) = linked.await.expect("the supervisor");
-            spawn_child(supervisor.get_cell(), Child, start).expect("it has no name")
+            let entry = Directory::default().entry("child", ActorKind::Subtask, "supervisor");
+            let child = spawn_child(supervisor.get_cell(), entry, Child, start).expect("it has no name");
+            child.actor().clone()
         });
         Family { _runtime: runtime, child, events }
     }

@@ -124,10 +124,9 @@ impl RootActor {
     ) -> Result<ActorRef<WorkerMessage>, SpawnErr> {
         let entry = self.job.directory.entry("worker-0", ActorKind::Worker, &self.entry.path);
         let actor = WorkerActor { shared: Arc::clone(&self.worker), entry: Arc::clone(&entry) };
-        let actor = spawn_child(myself.get_cell(), actor, predecessor)?;
-        entry.bind(actor.get_cell());
-        self.worker.post.set(Post::new(actor.clone(), entry));
-        Ok(actor)
+        let post = spawn_child(myself.get_cell(), entry, actor, predecessor)?;
+        self.worker.post.set(post.clone());
+        Ok(post.actor().clone())
     }
 
     fn spawn_job(
@@ -137,10 +136,9 @@ impl RootActor {
         let entry = self.job.directory.entry("job", ActorKind::Job, &self.entry.path);
         let root = Post::new(myself.clone(), Arc::clone(&self.entry));
         let actor = JobActor { shared: Arc::clone(&self.job), entry: Arc::clone(&entry), root };
-        let actor = spawn_child(myself.get_cell(), actor, ())?;
-        entry.bind(actor.get_cell());
-        self.job.post.set(Post::new(actor.clone(), entry));
-        Ok(actor)
+        let post = spawn_child(myself.get_cell(), entry, actor, ())?;
+        self.job.post.set(post.clone());
+        Ok(post.actor().clone())
     }
 
     /// The first end counts.

@@ -2,13 +2,14 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::keyed::{Counted, Memory, counting, expected};
-use common::{Controls, Numbers, activities, config, numbers, pipeline, take_one, until};
+use common::{
+    Controls, Hang, Numbers, activities, config, finishes_with, hang, numbers, pipeline, take_one, until,
+};
 use tidegate_operators::Dataflow;
 use tidegate_runtime::config::RestartPolicy;
 use tidegate_runtime::element::Batch;
@@ -203,37 +204,18 @@ fn a_restart_that_was_scheduled_by_a_dead_actor_starts_nothing_case_117() -> Res
     // Longer than the wait that was asked for.
     assert!(job.wait_for(millis(500))?.is_none());
     assert_eq!(job.totals().restarts, restarts);
-    controls.allow(1_000_000);
-    assert_eq!(job.wait()?.state, JobState::Finished);
-    assert_eq!(controls.output(), numbers(5_000));
-    Ok(())
+    finishes_with(&job, &controls, 5_000)
 }
 
-/// Something that the first who comes to it hangs in until it is released.
-struct Hang {
-    is_reached: Arc<AtomicBool>,
-    release: Sender<()>,
-}
-
-fn hang() -> (Hang, impl Fn() + Send + Sync + 'static) {
-    let (release, released) = channel();
-    let released = Mutex::new(Some(released));
-    let hang = Hang { is_reached: Arc::default(), release };
-    let is_reached = Arc::clone(&hang.is_reached);
-    let reach = move || {
-        let first = released.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(released) = first {
-            is_reached.store(true, Ordering::Release);
-            let _ = released.recv();
-        }
-    };
-    (hang, reach)
-}
-
-impl Hang {
-    fn await_reached(&self, job: &Job) {
-        until(job, "somebody hangs", |_| self.is_reached.load(Ordering::Acquire));
-    }
+/// One of the subtasks of a source that has nothing to emit hangs.
+fn hang_a_source(job: &Job, controls: &Controls) -> Hang {
+    let (hang, reach) = hang();
+    controls.each_wait(move || {
+        reach();
+        millis(1)
+    });
+    hang.await_reached(job);
+    hang
 }
 
 /// One source hangs, so that a checkpoint stays under way and blocks the lanes of the other; then the actor ends that
@@ -253,12 +235,7 @@ fn lanes_blocked_for_a_checkpoint_whose_coordinator_ended_are_open_again_case_9(
     };
     controls.allow(1_000);
     has_passed(1_000);
-    let (hang, reach) = hang();
-    controls.each_wait(move || {
-        reach();
-        millis(1)
-    });
-    hang.await_reached(&job);
+    let hang = hang_a_source(&job, &controls);
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| job.checkpoint());
         until(&job, "lanes are blocked", |job| {
@@ -270,11 +247,9 @@ fn lanes_blocked_for_a_checkpoint_whose_coordinator_ended_are_open_again_case_9(
         assert!(asked.join().expect("no panic").is_err(), "the checkpoint was aborted");
         Ok::<_, tidegate_supervisor::Error>(())
     })?;
-    hang.release.send(()).expect("it hangs");
-    controls.allow(1_000_000);
-    assert_eq!(job.wait()?.state, JobState::Finished);
+    hang.release();
+    finishes_with(&job, &controls, 8_000)?;
     assert_eq!(job.totals().restarts, 0);
-    assert_eq!(controls.output(), numbers(8_000));
     Ok(())
 }
 
@@ -299,10 +274,7 @@ fn failures_together_and_during_a_restore_restore_the_same_checkpoint_case_14() 
     until(&job, "it runs again", |job| job.state() == JobState::Running);
     assert_eq!(job.totals().restarts, 3);
     assert!(job.checkpoint()? > before);
-    controls.allow(1_000_000);
-    assert_eq!(job.wait()?.state, JobState::Finished);
-    assert_eq!(controls.output(), numbers(8_000));
-    Ok(())
+    finishes_with(&job, &controls, 8_000)
 }
 
 /// A source hangs while its attempt is ended, and the worker ends that waits for it: the next one goes on waiting, gives
@@ -314,12 +286,7 @@ fn what_a_worker_was_ending_when_it_ended_is_ended_by_the_next_case_119() -> Res
     let job = launch(&pipeline(&controls, 4, 2_000), config(&dir))?;
     controls.allow(1_000);
     is_read(&job, 1_000);
-    let (hang, reach) = hang();
-    controls.each_wait(move || {
-        reach();
-        millis(1)
-    });
-    hang.await_reached(&job);
+    let hang = hang_a_source(&job, &controls);
     job.kill("middle/0")?;
     until(&job, "it is being ended", |job| job.state() == JobState::Restarting);
     job.kill("worker-0")?;
@@ -329,11 +296,8 @@ fn what_a_worker_was_ending_when_it_ended_is_ended_by_the_next_case_119() -> Res
         controls.allow(100);
         job.totals().records_in >= 2_000
     });
-    hang.release.send(()).expect("it hangs");
-    controls.allow(1_000_000);
-    assert_eq!(job.wait()?.state, JobState::Finished);
-    assert_eq!(controls.output(), numbers(8_000));
-    Ok(())
+    hang.release();
+    finishes_with(&job, &controls, 8_000)
 }
 
 /// A commit can't be killed: it is on a thread of its own, the next attempt waits for it for a while and commits the
@@ -354,9 +318,7 @@ fn a_commit_that_hangs_stops_no_actor_and_the_next_attempt_commits_case_121() ->
     until(&job, "checkpoints go on", |job| job.totals().checkpoints_completed > completed + 2);
     job.kill("middle/0")?;
     until(&job, "it has restarted", |job| job.totals().restarts == 1 && job.state() == JobState::Running);
-    controls.allow(1_000_000);
-    assert_eq!(job.wait()?.state, JobState::Finished);
-    assert_eq!(controls.output(), numbers(8_000));
+    finishes_with(&job, &controls, 8_000)?;
     drop(hang);
     Ok(())
 }

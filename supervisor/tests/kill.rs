@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::{Controls, add_pipeline, config, numbers, pipeline, take_one, until};
+use common::{Controls, add_pipeline, config, finishes_with, hang, numbers, pipeline, take_one, until};
 use tidegate_runtime::config::RestartPolicy;
 use tidegate_runtime::error::Error as RuntimeError;
 use tidegate_runtime::graph::Graph;
@@ -181,14 +181,10 @@ fn a_job_that_keeps_failing_fails_with_where_and_why() -> Result<()> {
 fn a_step_that_hangs_is_named_and_costs_a_runtime_but_no_record() -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");
     let controls = Controls::open();
-    let hung = Arc::new(AtomicBool::new(false));
-    let gate = Arc::clone(&hung);
+    let (hang, reach) = hang();
     controls.each_record(move |record| {
-        if record == 12_000 && !gate.swap(true, Ordering::AcqRel) {
-            // For good: nobody sends, and the sender stays.
-            let (sender, receiver) = std::sync::mpsc::channel::<()>();
-            let _ = receiver.recv();
-            drop(sender);
+        if record == 12_000 {
+            reach();
         }
     });
     let job = launch(&pipeline(&controls, 4, EACH), config(&dir).step_timeout(millis(100)))?;
@@ -197,6 +193,7 @@ fn a_step_that_hangs_is_named_and_costs_a_runtime_but_no_record() -> Result<()> 
     assert_eq!(report.totals.abandoned_runtimes, 1);
     assert_eq!(report.totals.restarts, 1);
     assert_eq!(controls.output(), numbers(4 * EACH));
+    drop(hang);
     Ok(())
 }
 
@@ -204,35 +201,31 @@ fn a_step_that_hangs_is_named_and_costs_a_runtime_but_no_record() -> Result<()> 
 fn a_factory_that_hangs_costs_a_runtime_and_the_next_attempt_goes_on() -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");
     let controls = Controls::open();
-    let (never, nothing) = std::sync::mpsc::channel::<()>();
-    let door = std::sync::Mutex::new(Some(nothing));
+    let (hang, reach) = hang();
     controls.each_build(move || {
-        let door = door.lock().expect("no panic while held").take();
-        if let Some(door) = door {
-            let _ = door.recv();
-        }
+        reach();
     });
     let job = launch(&pipeline(&controls, 2, EACH), config(&dir).step_timeout(millis(100)))?;
     assert_eq!(job.wait()?.state, JobState::Finished);
     assert_eq!(job.totals().abandoned_runtimes, 1);
     assert_eq!(controls.output(), numbers(2 * EACH));
-    drop(never);
+    drop(hang);
     Ok(())
 }
 
-/// Case 107: the poll that hung comes back in an attempt that was given up: when it wanted to look again is nobody's time.
+/// Case 107: the poll that hung comes back in an attempt that was given up: when it wanted to look again is nobody's
+/// time.
 #[test]
 fn a_hung_step_that_comes_back_takes_no_wake_up_from_the_attempt_after_it() -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");
     let controls = Controls::closed();
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let released = std::sync::Mutex::new(Some(released));
+    let (hang, reach) = hang();
     let is_back = Arc::new(AtomicBool::new(false));
     let back = Arc::clone(&is_back);
     controls.each_wait(move || {
-        let first = released.lock().expect("no panic while held").take();
-        let Some(released) = first else { return millis(50) };
-        released.recv().expect("it is released");
+        if !reach() {
+            return millis(50);
+        }
         back.store(true, Ordering::Release);
         millis(1)
     });
@@ -241,7 +234,7 @@ fn a_hung_step_that_comes_back_takes_no_wake_up_from_the_attempt_after_it() -> R
     let job = launch(&pipeline(&controls, 1, EACH), config)?;
     until(&job, "the step is given up", |job| job.totals().abandoned_runtimes == 1);
     until(&job, "it runs again", |job| job.state() == JobState::Running);
-    release.send(()).expect("the poll hangs");
+    hang.release();
     until(&job, "the step is back", |_| is_back.load(Ordering::Acquire));
     // It parks at some time after that.
     let _ = job.wait_for(millis(100));
@@ -299,10 +292,7 @@ fn a_worker_killed_while_its_regions_restart_comes_back() -> Result<()> {
         let _ = job.kill("worker-0");
         let _ = job.kill("region-0");
     }
-    controls.allow(1_000_000);
-    assert_eq!(job.wait()?.state, JobState::Finished);
-    assert_eq!(controls.output(), numbers(4 * EACH));
-    Ok(())
+    finishes_with(&job, &controls, 4 * EACH)
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use common::disk::{HookedFiles, broken, renames_manifest, syncs_manifests};
-use common::{Controls, config, numbers, pipeline, take_one, until};
+use common::{Controls, config, finishes_with, pipeline, take_one, until};
 use tempfile::TempDir;
 use tidegate_runtime::checkpoint::storage::CheckpointStorage;
 use tidegate_runtime::config::RestartPolicy;
@@ -94,10 +94,7 @@ fn a_bug_that_panics_while_a_manifest_is_written_is_an_aborted_checkpoint() -> R
     let job = launch_on(Arc::new(files), &pipeline(&controls, 2, 5_000), config)?;
     until(&job, "three aborted checkpoints", |job| job.totals().checkpoints_aborted == 3);
     until(&job, "one that completes", |job| job.totals().checkpoints_completed > 0);
-    controls.allow(1_000_000);
-    assert_eq!(job.wait()?.state, JobState::Finished);
-    assert_eq!(controls.output(), numbers(10_000));
-    Ok(())
+    finishes_with(&job, &controls, 10_000)
 }
 
 /// Each coordinator that takes over asks the manifest thread, and no more than 64 may wait.
@@ -107,10 +104,7 @@ fn coordinators_that_the_manifest_thread_can_not_answer_yet_ask_again() -> Resul
     let controls = Controls::closed();
     let (job, door) = launch_stuck(&dir, &controls)?;
     door.open();
-    controls.allow(1_000_000);
-    assert_eq!(job.wait()?.state, JobState::Finished);
-    assert_eq!(controls.output(), numbers(10_000));
-    Ok(())
+    finishes_with(&job, &controls, 10_000)
 }
 
 #[test]
@@ -163,10 +157,7 @@ fn nothing_is_restored_while_it_is_open_whether_a_checkpoint_exists() -> Result<
     assert_eq!(built.load(Ordering::Acquire), before, "the region restored what is open");
     is_broken.store(false, Ordering::Release);
     until(&job, "the region is back", |_| built.load(Ordering::Acquire) > before);
-    controls.allow(1_000_000);
-    assert_eq!(job.wait()?.state, JobState::Finished);
-    assert_eq!(controls.output(), numbers(10_000));
-    Ok(())
+    finishes_with(&job, &controls, 10_000)
 }
 
 /// How a job comes to its last checkpoint.

@@ -5,7 +5,7 @@ mod common;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
-use common::{Controls, activities, activity, config, pipeline, until};
+use common::{Controls, activities, actor, config, pipeline, subtask, until};
 use tidegate_runtime::checkpoint::manifest::CheckpointKind;
 use tidegate_runtime::config::{AfterLastRecord, RestartPolicy};
 use tidegate_runtime::metrics::Activity;
@@ -26,8 +26,11 @@ impl Door {
 }
 
 fn actor_state(job: &Job, path: &str) -> ActorState {
-    let found = job.topology().actors.into_iter().find(|actor| actor.path == path);
-    found.unwrap_or_else(|| panic!("no actor {path}")).state
+    actor(job, path).state
+}
+
+fn activity(job: &Job, path: &str) -> Activity {
+    subtask(job, path).activity
 }
 
 fn checkpoints(job: &Job) -> Vec<(CheckpointKind, CheckpointStatus)> {

@@ -5,18 +5,9 @@ mod common;
 use std::time::Duration;
 
 use common::keyed::{Memory, counting};
-use common::{Controls, config, pipeline, until};
+use common::{Controls, actor, config, pipeline, subtask, until};
 use tidegate_runtime::metrics::Activity;
-use tidegate_supervisor::{ActorInfo, ActorKind, ActorState, Job, JobState, Result, SubtaskInfo, launch};
-
-fn actor(job: &Job, path: &str) -> ActorInfo {
-    let found = job.topology().actors.into_iter().find(|actor| actor.path == path);
-    found.unwrap_or_else(|| panic!("no actor {path}"))
-}
-
-fn subtask(job: &Job, path: &str) -> SubtaskInfo {
-    actor(job, path).subtask.unwrap_or_else(|| panic!("{path} is no subtask"))
-}
+use tidegate_supervisor::{ActorKind, ActorState, Job, JobState, Result, launch};
 
 #[test]
 fn the_tree_has_readable_paths_parents_and_kinds() -> Result<()> {

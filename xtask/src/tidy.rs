@@ -162,12 +162,13 @@ fn numbers_after<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = u32
 
 /// The numbers that follow the word "case" or "cases", in prose and in names of functions, one or a list of them.
 fn cases_named(text: &str) -> BTreeSet<u32> {
+    let text = text.to_ascii_lowercase();
     let mut cases = BTreeSet::new();
-    for (at, _) in text.match_indices("ase") {
-        if !text[..at].ends_with(['c', 'C']) || text[..at - 1].ends_with(char::is_alphanumeric) {
+    for (at, word) in text.match_indices("case") {
+        if text[..at].ends_with(char::is_alphanumeric) {
             continue;
         }
-        let mut rest = &text[at + "ase".len()..];
+        let mut rest = &text[at + word.len()..];
         rest = rest.strip_prefix('s').unwrap_or(rest);
         while let Some(list) = [" and ", ", ", " ", "_"].iter().find_map(|between| rest.strip_prefix(between))
         {

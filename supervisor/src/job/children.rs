@@ -63,9 +63,7 @@ impl JobActor {
     ) -> Result<Post<CheckpointMessage>, SpawnErr> {
         let entry = self.shared.directory.entry("checkpoints", ActorKind::Checkpoints, "job");
         let actor = CheckpointActor { shared: Arc::clone(&self.shared), entry: Arc::clone(&entry) };
-        let actor = spawn_child(myself.get_cell(), actor, ())?;
-        entry.bind(actor.get_cell());
-        Ok(Post::new(actor, entry))
+        spawn_child(myself.get_cell(), entry, actor, ())
     }
 
     pub(super) fn spawn_region(
@@ -75,9 +73,7 @@ impl JobActor {
     ) -> Result<Post<RegionMessage>, SpawnErr> {
         let entry = self.shared.directory.entry(&format!("region-{}", region.0), ActorKind::Region, "job");
         let actor = RegionActor { shared: Arc::clone(&self.shared), region, entry: Arc::clone(&entry) };
-        let actor = spawn_child(myself.get_cell(), actor, ())?;
-        entry.bind(actor.get_cell());
-        Ok(Post::new(actor, entry))
+        spawn_child(myself.get_cell(), entry, actor, ())
     }
 
     pub(super) fn spawn_enumerator(
@@ -88,9 +84,7 @@ impl JobActor {
         let path = format!("sources/{}", self.shared.plan.vertex(operator).name);
         let entry = self.shared.directory.entry(&path, ActorKind::Enumerator, "job");
         let actor = EnumeratorActor { shared: Arc::clone(&self.shared), operator, entry: Arc::clone(&entry) };
-        let actor = spawn_child(myself.get_cell(), actor, ())?;
-        entry.bind(actor.get_cell());
-        Ok(Post::new(actor, entry))
+        spawn_child(myself.get_cell(), entry, actor, ())
     }
 }
 

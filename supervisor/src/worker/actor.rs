@@ -196,10 +196,8 @@ impl WorkerActor {
         let attempt = Attempt::new(id, region, Arc::clone(&self.shared), Arc::clone(&entry));
         lock(&self.shared.attempts).insert(id, Arc::clone(&attempt));
         let actor = DeploymentActor { attempt: Arc::clone(&attempt) };
-        match spawn_child(myself.get_cell(), actor, deployment) {
-            Ok(actor) => {
-                entry.bind(actor.get_cell());
-                let post = Post::new(actor, entry);
+        match spawn_child(myself.get_cell(), entry, actor, deployment) {
+            Ok(post) => {
                 let _ = attempt.deployment.set(post.clone());
                 post.cast(DeploymentMessage::Start);
             }

@@ -105,10 +105,8 @@ fn spawn(
 ) -> Result<()> {
     let _context = runtime.enter();
     for (cell, actor) in actors {
-        let spawned = spawn_child(supervisor.clone(), actor, ());
-        let actor = spawned.map_err(|error| Error::User(error.to_string().into()))?;
-        cell.entry.bind(actor.get_cell());
-        let post = Post::new(actor, Arc::clone(&cell.entry));
+        let spawned = spawn_child(supervisor.clone(), Arc::clone(&cell.entry), actor, ());
+        let post = spawned.map_err(|error| Error::User(error.to_string().into()))?;
         if let Some(slot) = slots.get(&cell.subtask) {
             let _ = slot.set(post.clone());
         }

@@ -6,7 +6,8 @@ pub mod disk;
 pub mod keyed;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use tidegate_runtime::source::{
     Discovered, ErasedSource, Polled, ReaderContext, Source, SourceOutput, SourceReader, Split,
 };
 use tidegate_runtime::time::{Clock, Timestamp, millis};
-use tidegate_supervisor::Job;
+use tidegate_supervisor::{ActorInfo, Job, JobState, SubtaskInfo};
 
 /// What a test changes while its pipeline runs.
 #[derive(Default)]
@@ -437,10 +438,57 @@ pub fn activities(job: &Job) -> Vec<(String, Activity)> {
     actors.filter_map(|actor| Some((actor.path, actor.subtask?.activity))).collect()
 }
 
-/// Of one subtask.
-pub fn activity(job: &Job, path: &str) -> Activity {
-    let found = activities(job).into_iter().find(|(of, _)| of == path);
-    found.unwrap_or_else(|| panic!("no subtask {path}")).1
+/// What is seen of an actor.
+pub fn actor(job: &Job, path: &str) -> ActorInfo {
+    let found = job.topology().actors.into_iter().find(|actor| actor.path == path);
+    found.unwrap_or_else(|| panic!("no actor {path}"))
+}
+
+/// What is seen of a subtask.
+pub fn subtask(job: &Job, path: &str) -> SubtaskInfo {
+    actor(job, path).subtask.unwrap_or_else(|| panic!("{path} is no subtask"))
+}
+
+/// Allows all that is left, and has the job finish with each of the first numbers once.
+#[track_caller]
+pub fn finishes_with(job: &Job, controls: &Controls, records: u64) -> tidegate_supervisor::Result<()> {
+    controls.allow(1_000_000);
+    assert_eq!(job.wait()?.state, JobState::Finished);
+    assert_eq!(controls.output(), numbers(records));
+    Ok(())
+}
+
+/// Something that the first who comes to it hangs in until it is released, or this is dropped.
+pub struct Hang {
+    is_reached: Arc<AtomicBool>,
+    release: Sender<()>,
+}
+
+/// The other half is how to come to it; it returns whether it has hung.
+pub fn hang() -> (Hang, impl Fn() -> bool + Send + Sync + 'static) {
+    let (release, released) = channel();
+    let released = Mutex::new(Some(released));
+    let hang = Hang { is_reached: Arc::default(), release };
+    let is_reached = Arc::clone(&hang.is_reached);
+    let reach = move || {
+        let first = released.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.is_some_and(|released| {
+            is_reached.store(true, Ordering::Release);
+            let _ = released.recv();
+            true
+        })
+    };
+    (hang, reach)
+}
+
+impl Hang {
+    pub fn await_reached(&self, job: &Job) {
+        until(job, "somebody hangs", |_| self.is_reached.load(Ordering::Acquire));
+    }
+
+    pub fn release(&self) {
+        self.release.send(()).expect("somebody hangs");
+    }
 }
 
 /// Takes one of what is left of something that happens a number of times; whether there was one.

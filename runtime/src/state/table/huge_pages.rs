@@ -1,7 +1,7 @@
 //! Asks the kernel for huge pages behind the arrays of segments.
 //!
 //! A look-up goes to a random slot; in a table of some 10 MB most slots are on a page whose translation the processor
-//! has to look up as well (figures in ARCHITECTURE.md, "State"). Arrays are too small to be on huge pages of their own, and
+//! has to look up as well (figures in ARCHITECTURE.md, "Measured"). Arrays are too small to be on huge pages of their own, and
 //! an allocator puts them side by side: so a region is asked for as a whole once arrays fill half of it.
 //! On systems without `MADV_COLLAPSE` (Linux 6.1) nothing happens.
 
@@ -17,7 +17,7 @@ const ARRAY_MIN: usize = 8 << 10;
 const REFUSALS_MAX: u32 = 8;
 
 thread_local! {
-    static REGIONS: RefCell<Regions> = const { RefCell::new(Regions { filled: BTreeMap::new(), refusals: 0 }) };
+    static REGIONS: RefCell<Regions> = const { RefCell::new(Regions::new()) };
 }
 
 /// Notes that an array was filled.
@@ -45,6 +45,10 @@ struct Regions {
 }
 
 impl Regions {
+    const fn new() -> Self {
+        Self { filled: BTreeMap::new(), refusals: 0 }
+    }
+
     /// Counts an array; the number of its region, if that is to be asked for now.
     fn add(&mut self, address: usize, bytes: usize) -> Option<usize> {
         if bytes < ARRAY_MIN || self.refusals >= REFUSALS_MAX {
@@ -108,13 +112,9 @@ mod kernel {
 mod tests {
     use super::*;
 
-    fn regions() -> Regions {
-        Regions { filled: BTreeMap::new(), refusals: 0 }
-    }
-
     #[test]
     fn a_region_is_asked_for_each_time_that_half_of_it_was_filled() {
-        let mut regions = regions();
+        let mut regions = Regions::new();
         let array = REGION / 8;
         let asked: Vec<usize> = (0..24).filter_map(|n| regions.add(3 * REGION + n * array, array)).collect();
         assert_eq!(asked, [3, 3, 4, 4, 5, 5]);
@@ -124,14 +124,14 @@ mod tests {
 
     #[test]
     fn small_arrays_do_not_count() {
-        let mut regions = regions();
+        let mut regions = Regions::new();
         assert_eq!((0..10_000).find_map(|_| regions.add(0, ARRAY_MIN - 1)), None);
         assert!(regions.filled.is_empty());
     }
 
     #[test]
     fn a_thread_that_was_refused_in_a_row_asks_no_more() {
-        let mut regions = regions();
+        let mut regions = Regions::new();
         let mut ask = |outcome| {
             let region = regions.add(0, REGION);
             regions.told(outcome);

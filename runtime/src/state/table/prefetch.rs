@@ -1,7 +1,7 @@
 //! Asks the processor to fetch a cache line.
 //!
 //! A loop over a batch touches a random segment and a random slot for each record; fetching them some records
-//! ahead hides the latency of memory (figures in ARCHITECTURE.md, "State").
+//! ahead hides the latency of memory (figures in ARCHITECTURE.md, "Measured").
 
 /// Fetches the line at `target` for writing soon; does nothing on processors without such an instruction here.
 #[inline(always)]
