@@ -188,6 +188,7 @@ impl Drop for Job {
         if let Some(control) = self.control.take() {
             control.shutdown_background();
         }
+        self.shared.is_let_go.store(true, Ordering::Release);
     }
 }
 

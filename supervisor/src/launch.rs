@@ -129,6 +129,7 @@ impl Launch {
             state: Mutex::new(JobState::Created),
             post: job_slot,
             has_input: AtomicBool::new(true),
+            is_let_go: AtomicBool::new(false),
         });
         control.spawn(timers.run(self.clock));
         control.spawn(watch(Arc::clone(&worker)));

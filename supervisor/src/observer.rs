@@ -1,5 +1,6 @@
 //! A second handle to a job: looks at it and asks it for things, without keeping it alive.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use crate::error::{Error, Result};
@@ -87,6 +88,7 @@ impl JobObserver {
     }
 
     fn shared(&self) -> Result<Arc<JobShared>> {
-        self.shared.upgrade().ok_or_else(|| Error::Ended { state: "gone".to_owned() })
+        let shared = self.shared.upgrade().filter(|shared| !shared.is_let_go.load(Ordering::Acquire));
+        shared.ok_or_else(|| Error::Ended { state: "gone".to_owned() })
     }
 }

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{Controls, config, numbers, pipeline, until};
-use tidegate_supervisor::{JobState, Result, StopMode, launch};
+use common::{Controls, config, hang, numbers, pipeline, until};
+use tidegate_supervisor::{Error, JobState, Result, StopMode, launch};
 
 #[test]
 fn a_bounded_job_commits_everything_once_and_finishes() -> Result<()> {
@@ -52,5 +52,26 @@ fn a_drained_job_ends_its_input_where_it_stands_and_finishes() -> Result<()> {
     job.stop(StopMode::Drain)?;
     assert_eq!(job.wait()?.state, JobState::Finished);
     assert_eq!(controls.output().len(), 3_000);
+    Ok(())
+}
+
+#[test]
+fn an_observer_sees_a_job_until_its_handle_is_dropped_though_a_step_hangs() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let controls = Controls::closed();
+    let (hang, reach) = hang();
+    controls.each_record(move |_| {
+        reach();
+    });
+    let job = launch(&pipeline(&controls, 4, 10_000), config(&dir))?;
+    let observer = job.observer();
+    controls.allow(5_000);
+    hang.await_reached(&job);
+    assert!(observer.topology().is_ok());
+    drop(job);
+    let asked = [observer.state().err(), observer.checkpoint().err(), observer.kill("middle/0").err()];
+    for refused in asked {
+        assert!(matches!(&refused, Some(Error::Ended { state }) if state == "gone"), "{refused:?}");
+    }
     Ok(())
 }

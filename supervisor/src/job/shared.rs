@@ -61,6 +61,8 @@ pub(crate) struct JobShared {
     pub(crate) post: Arc<Slot<JobMessage>>,
     /// Whether sources have something left to read, for counting kills.
     pub(crate) has_input: AtomicBool,
+    /// Whether the handle was dropped: actors and threads may let go of this a moment later.
+    pub(crate) is_let_go: AtomicBool,
 }
 
 impl JobShared {
