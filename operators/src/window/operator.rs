@@ -19,10 +19,8 @@ use crate::key::KeyFunction;
 use crate::operator::input::{KeyedInput, render_key};
 use crate::operator::processing::FIRINGS_MAX;
 
-/// Looks ahead of the one that is made for which memory is fetched, first the header and then the entry: some 300 ns
-/// each, in which memory answers.
-const HEADER_AHEAD: usize = 32;
-const ENTRY_AHEAD: usize = 16;
+/// Looks ahead of the one that is made for which memory is fetched: some 300 ns, in which memory answers.
+const AHEAD: usize = 16;
 
 /// The look-ups of a key's entry.
 type Table<F, W> =
@@ -117,7 +115,9 @@ impl<F: WindowFunction, W: WindowKind> WindowOperator<F, W> {
     fn fire(&mut self, Due { at, hash, key }: Due<F::Key>) -> Result<()> {
         let Self { function, kind, table, due, firing, output, .. } = self;
         let table = table.as_mut().expect("I9: a task is opened before its first step");
-        table.announce(due.ahead(ENTRY_AHEAD), due.ahead(HEADER_AHEAD));
+        if let Some(hash) = due.ahead(AHEAD) {
+            table.announce(hash);
+        }
         let (key, _) = &*firing.insert((key, at));
         let next = table.change(hash, key, |held| {
             let Look { fired, next } = kind.fire(held, at, &**function);

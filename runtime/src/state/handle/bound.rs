@@ -4,9 +4,10 @@ use crate::error::Result;
 use crate::key::KeyHash;
 use crate::state::registry::{StateKind, StateRegistry};
 use crate::state::table::cell::{Cell, Version};
-use crate::state::table::core::{At, Table};
+use crate::state::table::core::Table;
 use crate::state::table::key::Encoded;
 use crate::state::table::key::SmallBytes;
+use crate::state::table::slots::At;
 
 /// A table bound to one key at a time.
 pub(super) struct Bound<C: Cell> {

@@ -16,15 +16,17 @@ use crate::id::{CheckpointId, StateId};
 use crate::key::KeyHash;
 use crate::state::lease::{SlicePace, StateLease, StateTable};
 use crate::state::registry::{SnapshotMode, TableBudget, TableOrigin};
+use crate::state::table::array::{ALIKE_MAX, Probe};
 use crate::state::table::cell::{CLEAN, Cell, FIRST, Version};
 use crate::state::table::directory::Directory;
 use crate::state::table::evict::Eviction;
 use crate::state::table::key::TableKey;
 use crate::state::table::load::Loading;
 use crate::state::table::range::HashRange;
-use crate::state::table::segment::{Coverage, Litter, Probe, Recency, SEGMENT_SLOTS_LIMIT};
+use crate::state::table::segment::{Coverage, Litter, NO_SIDE, Recency, Segment};
 use crate::state::table::side::Sides;
 use crate::state::table::slot::{Origin, Slot};
+use crate::state::table::slots::{At, Home, Slots};
 use crate::state::table::snapshot::Snapshot;
 
 /// A write-back table: native cells in memory, rows in the store.
@@ -33,7 +35,8 @@ pub(crate) struct Table<K, C> {
     pub(super) lease: Arc<dyn StateLease>,
     pub(super) mode: SnapshotMode,
     pub(super) budget: TableBudget,
-    pub(super) directory: Directory<K, C>,
+    pub(super) slots: Slots<K, C>,
+    pub(super) directory: Directory,
     /// What slots are stamped with when they are written.
     pub(super) current: Version,
     /// Versions up to this one are durable.
@@ -48,10 +51,6 @@ pub(crate) struct Table<K, C> {
     pub(super) eviction: Eviction,
     /// Rises whenever a slot may have moved.
     pub(super) generation: u64,
-    /// Slots in use.
-    pub(super) entries: usize,
-    /// Bytes of the slots' arrays.
-    pub(super) slot_bytes: usize,
     pub(super) scratch: Scratch,
     /// Cells whose codec is still to be checked.
     pub(super) unchecked: usize,
@@ -64,32 +63,25 @@ pub(crate) struct Scratch {
     pub(super) value: Vec<u8>,
 }
 
-/// Where a live cell is: true until the table's generation changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct At {
-    pub(super) segment: u32,
-    pub(super) slot: u32,
-}
-
-/// Where a look-up starts.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Home {
-    segment: u32,
-    home: u32,
-}
-
 impl<K: TableKey, C: Cell> Table<K, C> {
     pub(crate) fn open(origin: TableOrigin) -> Result<Self> {
         let TableOrigin { state, lease, hashes, mode, budget } = origin;
         let range = HashRange::new(hashes);
         let loading = Loading::plan::<K, C>(state, lease.as_ref(), &range, (mode, budget))?;
+        let expected = loading.slots_expected();
         let coverage = if loading.is_needed() { Coverage::Partial } else { Coverage::Complete };
+        let directory = Directory::new(expected, coverage);
+        let slots = match mode {
+            SnapshotMode::Delta if loading.is_needed() => Slots::in_parts(range, directory.depth()),
+            _ => Slots::new(range, expected as usize),
+        };
         let mut table = Self {
             state,
             lease,
             mode,
             budget,
-            directory: Directory::new(range, loading.slots_expected(), coverage),
+            slots,
+            directory,
             current: FIRST,
             durable: CLEAN,
             pending: VecDeque::new(),
@@ -99,8 +91,6 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             loading,
             eviction: Eviction::default(),
             generation: 0,
-            entries: 0,
-            slot_bytes: 0,
             scratch: Scratch::default(),
             unchecked: CHECKED,
         };
@@ -123,28 +113,33 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     /// The live cell of a key, from memory or from the store.
     #[inline]
     pub(crate) fn find(&mut self, hash: KeyHash, key: &K::Lookup) -> Result<Option<At>> {
-        let position = self.directory.position(hash);
-        let index = self.directory.index(position);
-        let segment = self.directory.segment(index);
-        match segment.probe(segment.home(position), key) {
-            Probe::Live(slot) => Ok(Some(At { segment: index as u32, slot: slot as u32 })),
+        let position = self.slots.range().position(hash);
+        match self.slots.probe(position, key) {
+            Probe::Live(at) => Ok(Some(at)),
             Probe::Dead(_) => Ok(None),
-            Probe::Absent if segment.coverage == Coverage::Complete => Ok(None),
-            Probe::Absent => self.find_stored(hash, key),
+            Probe::Absent => {
+                let index = self.directory.index(position);
+                match self.directory.segment(index).coverage {
+                    Coverage::Complete => Ok(None),
+                    Coverage::Partial => self.find_stored(index, hash, key),
+                }
+            }
         }
     }
 
     /// Where a key stands in memory.
-    pub(super) fn find_loaded(&self, hash: KeyHash, key: &K::Lookup) -> (usize, Probe) {
-        let position = self.directory.position(hash);
-        let index = self.directory.index(position);
-        let segment = self.directory.segment(index);
-        (index, segment.probe(segment.home(position), key))
+    pub(super) fn find_loaded(&self, hash: KeyHash, key: &K::Lookup) -> Probe<At> {
+        self.slots.probe(self.slots.range().position(hash), key)
+    }
+
+    /// The number of a hash's segment.
+    pub(super) fn segment_of(&self, hash: KeyHash) -> usize {
+        self.directory.index(self.slots.range().position(hash))
     }
 
     #[inline]
     pub(crate) fn cell(&self, at: At) -> &C {
-        match self.directory.segment(at.segment as usize).get(at.slot as usize) {
+        match self.slots.get(at) {
             Some(Slot::Live { cell, .. }) => cell,
             _ => moved(),
         }
@@ -152,7 +147,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
 
     #[inline(always)]
     fn cell_mut(&mut self, at: At) -> &mut C {
-        match self.directory.segment_mut(at.segment as usize).get_mut(at.slot as usize) {
+        match self.slots.get_mut(at) {
             Some(Slot::Live { cell, .. }) => cell,
             _ => moved(),
         }
@@ -161,7 +156,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     /// A cell to be changed: its rows of the frozen version are handed over first, and it is stamped.
     #[inline]
     pub(crate) fn touch(&mut self, at: At) -> Result<&mut C> {
-        match self.directory.segment(at.segment as usize).get(at.slot as usize) {
+        match self.slots.get(at) {
             Some(Slot::Live { stamp, .. }) if *stamp == self.current => {}
             _ => self.stamp(at)?,
         }
@@ -185,14 +180,11 @@ impl<K: TableKey, C: Cell> Table<K, C> {
 
     #[inline(never)]
     fn stamp(&mut self, at: At) -> Result<()> {
-        let (index, current, sweepable) = (at.segment as usize, self.current, self.sweepable());
-        self.hand_over(index, at.slot as usize)?;
-        let segment = self.directory.segment_mut(index);
-        segment.last = current;
-        if C::SWEPT {
-            segment.litter = Litter::Some;
-        }
-        if let Some(Slot::Live { stamp, origin, cell, .. }) = segment.get_mut(at.slot as usize) {
+        let Some(index) = self.slots.get(at).map(|slot| self.segment_of(slot.hash())) else { moved() };
+        self.hand_over(index, at)?;
+        self.note_written(index);
+        let (current, sweepable) = (self.current, self.sweepable());
+        if let Some(Slot::Live { stamp, origin, cell, .. }) = self.slots.get_mut(at) {
             *stamp = current;
             *origin = Origin::Stored;
             cell.sweep(sweepable);
@@ -203,103 +195,95 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     /// Makes the cell of a key that `find` has just not found.
     pub(crate) fn insert(&mut self, hash: KeyHash, key: &K::Lookup, cell: C) -> Result<At> {
         assert!(
-            self.directory.range().contains(hash),
+            self.slots.range().contains(hash),
             "I90: records reach the subtask that owns their key's hash"
         );
         self.make_room();
-        let (index, probe) = self.find_loaded(hash, key);
-        let origin = match probe {
-            Probe::Absent => Origin::Fresh,
-            Probe::Dead(slot) | Probe::Live(slot) => {
-                self.hand_over(index, slot)?;
-                if let Some(tombstone) = self.directory.segment_mut(index).get_mut(slot) {
-                    let key = K::of(hash, key);
-                    *tombstone = Slot::Live { stamp: self.current, origin: Origin::Stored, key, cell };
+        let (stamp, key_held) = (self.current, K::of(hash, key));
+        let at = match self.find_loaded(hash, key) {
+            Probe::Absent => {
+                let slot = Slot::Live { stamp, origin: Origin::Fresh, key: key_held, cell };
+                self.insert_slot(hash, slot)?
+            }
+            Probe::Dead(at) | Probe::Live(at) => {
+                self.hand_over(self.segment_of(hash), at)?;
+                if let Some(tombstone) = self.slots.get_mut(at) {
+                    *tombstone = Slot::Live { stamp, origin: Origin::Stored, key: key_held, cell };
                 }
-                self.mark_written(index);
-                return Ok(At { segment: index as u32, slot: slot as u32 });
+                at
             }
         };
-        let slot = Slot::Live { stamp: self.current, origin, key: K::of(hash, key), cell };
-        let at = self.insert_slot(hash, slot)?;
-        self.mark_written(at.segment as usize);
+        let index = self.segment_of(hash);
+        self.note_written(index).recency = Recency::Used;
         Ok(at)
     }
 
-    fn mark_written(&mut self, index: usize) {
+    /// Notes that a slot of a segment is of the current version.
+    fn note_written(&mut self, index: usize) -> &mut Segment {
         let segment = self.directory.segment_mut(index);
         segment.last = self.current;
-        segment.recency = Recency::Used;
         if C::SWEPT {
             segment.litter = Litter::Some;
         }
+        segment
     }
 
-    /// Puts a slot into its segment, which is divided if it is full. The stamp of the segment is left as it is.
+    /// Adds a slot; there are more segments if there have to be. The stamp of its segment is left as it is.
     pub(super) fn insert_slot(&mut self, hash: KeyHash, slot: Slot<K, C>) -> Result<At> {
-        let position = self.directory.position(hash);
-        let mut index = self.directory.index(position);
-        while self.directory.is_full(index, self.entries) {
-            self.divide(index);
-            index = self.directory.index(position);
+        if self.directory.is_crowded(self.slots.len()) {
+            self.divide();
         }
-        let (range, segment) = self.directory.parts(index);
-        if segment.used() >= SEGMENT_SLOTS_LIMIT {
-            return Err(hashes_alike::<K>());
-        }
-        let before = segment.bytes();
         self.generation += 1;
-        let place = segment.insert(range, hash, slot);
-        self.slot_bytes = self.slot_bytes + segment.bytes() - before;
-        self.entries += 1;
-        Ok(At { segment: index as u32, slot: place as u32 })
+        self.slots.insert(hash, slot).ok_or_else(hashes_alike::<K>)
     }
 
-    fn divide(&mut self, index: usize) {
-        self.generation += 1;
-        let mut index = index;
-        if self.directory.must_double(index) {
-            self.directory.double();
-            index *= 2;
-            self.eviction.hand *= 2;
-            if let Some(snapshot) = &mut self.snapshot {
-                snapshot.cursor *= 2;
-            }
+    /// Keeps the memory of slots in proportion to them, also where nothing is inserted: passes so many places if slots
+    /// must move, and says whether they had to.
+    #[inline]
+    pub(crate) fn tend_slots(&mut self, places: usize) -> bool {
+        let have_moved = self.slots.tend(places);
+        self.generation += u64::from(have_moved);
+        have_moved
+    }
+
+    /// Divides every segment in two.
+    fn divide(&mut self) {
+        self.directory.double();
+        self.slots.double();
+        self.eviction.hand *= 2;
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.cursor *= 2;
         }
-        let side = self.directory.segment(index).side;
-        let before = self.directory.segment(index).bytes();
-        let upper = self.directory.divide(index);
-        let after = self.directory.segment(index).bytes() + self.directory.segment(upper).bytes();
-        self.slot_bytes = self.slot_bytes + after - before;
-        if side != super::segment::NO_SIDE {
-            let directory = &self.directory;
-            let divided = self.sides.divide(side, |hash| directory.index(directory.position(hash)) == upper);
-            self.directory.segment_mut(upper).side = divided;
+        for lower in (0..self.directory.len()).step_by(2) {
+            let side = self.directory.segment(lower).side;
+            if side != NO_SIDE {
+                let (directory, range) = (&self.directory, self.slots.range());
+                let is_upper = |hash| directory.index(range.position(hash)) > lower;
+                let upper = self.sides.divide(side, is_upper);
+                self.directory.segment_mut(lower + 1).side = upper;
+            }
         }
     }
 
     /// Deletes a live cell.
     pub(crate) fn remove(&mut self, at: At) -> Result<C> {
-        let (index, place) = (at.segment as usize, at.slot as usize);
-        self.hand_over(index, place)?;
+        let Some(slot) = self.slots.get(at) else { moved() };
+        let index = self.segment_of(slot.hash());
+        let is_unknown_below = matches!(
+            slot,
+            Slot::Live { stamp, origin: Origin::Fresh, .. } if *stamp == self.current
+        );
+        self.hand_over(index, at)?;
         self.generation += 1;
-        let current = self.current;
-        let is_unknown_below = match self.directory.segment(index).get(place) {
-            Some(Slot::Live { stamp, origin, .. }) => *stamp == current && *origin == Origin::Fresh,
-            _ => moved(),
-        };
         if is_unknown_below || self.mode == SnapshotMode::Full {
-            let (range, segment) = self.directory.parts(index);
-            let slot = segment.remove(range, place);
-            self.entries -= 1;
-            return match slot {
+            return match self.slots.remove(at) {
                 Some(Slot::Live { cell, .. }) => Ok(cell),
                 _ => moved(),
             };
         }
         let segment = self.directory.segment_mut(index);
-        (segment.last, segment.litter) = (current, Litter::Some);
-        match segment.bury(place, current) {
+        (segment.last, segment.litter) = (self.current, Litter::Some);
+        match self.slots.bury(at, self.current) {
             Some(cell) => Ok(cell),
             None => moved(),
         }
@@ -313,31 +297,38 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         }
     }
 
-    /// Fetches into the cache the header that a look-up will read.
-    #[inline(always)]
-    pub(crate) fn prefetch_header(&self, hash: KeyHash) {
-        self.directory.prefetch(self.directory.position(hash));
+    /// As `Slots::is_in_parts`: what `PARTS` is to be.
+    pub(crate) fn is_in_parts(&self) -> bool {
+        self.slots.is_in_parts()
     }
 
-    /// Fetches into the cache the slots that a look-up will read; guesses where they are.
+    /// Fetches into the cache the slots that a look-up will read, and says where they are.
     #[inline(always)]
-    pub(crate) fn prefetch_slot(&self, hash: KeyHash) -> Home {
-        let position = self.directory.position(hash);
-        let index = self.directory.index(position);
-        let segment = self.directory.segment(index);
-        let home = segment.home(position);
-        segment.prefetch_places(home);
-        Home { segment: index as u32, home: home as u32 }
+    pub(crate) fn prefetch<const PARTS: bool>(&self, hash: KeyHash) -> Home {
+        self.slots.prefetch::<PARTS>(hash)
     }
 
     /// The cell of a key, to be changed, if its slot is at `home` or soon after and no row of it must be handed over
     /// before.
     #[inline(always)]
-    pub(crate) fn touch_at(&mut self, home: Home, key: &K::Lookup) -> Option<&mut C> {
-        let (index, current) = (home.segment as usize, self.current);
-        let is_handed_over = || self.snapshot.as_ref().is_none_or(|snapshot| index < snapshot.cursor);
-        let may_stamp = || !C::SWEPT && is_handed_over();
-        self.directory.segment_mut(index).touch(home.home as usize, key, current, may_stamp)
+    pub(crate) fn touch_at<const PARTS: bool>(
+        &mut self,
+        home: Home,
+        hash: KeyHash,
+        key: &K::Lookup,
+    ) -> Option<&mut C> {
+        let position = self.slots.range().position(hash);
+        let (directory, snapshot, current) = (&mut self.directory, &self.snapshot, self.current);
+        let may_stamp = || {
+            let index = directory.index(position);
+            let is_handed_over = snapshot.as_ref().is_none_or(|snapshot| index < snapshot.cursor);
+            if C::SWEPT || !is_handed_over {
+                return false;
+            }
+            directory.segment_mut(index).last = current;
+            true
+        };
+        self.slots.touch::<PARTS>(home, key, current, may_stamp)
     }
 }
 
@@ -346,7 +337,7 @@ fn hashes_alike<K>() -> Error {
     Error::Codec {
         type_name: type_name::<K>(),
         problem: format!(
-            "{SEGMENT_SLOTS_LIMIT} keys of this type have nearly the same hash: their serde forms don't tell them \
+            "{ALIKE_MAX} keys of this type have nearly the same hash: their serde forms don't tell them \
              apart. A field that `Eq` compares must not be `#[serde(skip)]`ped"
         ),
     }
@@ -388,10 +379,10 @@ impl<K: TableKey, C: Cell> StateTable for Table<K, C> {
     }
 
     fn entries(&self) -> usize {
-        self.entries
+        self.slots.len()
     }
 
     fn bytes(&self) -> usize {
-        self.slot_bytes + self.directory.bytes() + self.sides.bytes()
+        self.slots.bytes() + self.directory.bytes() + self.sides.bytes()
     }
 }

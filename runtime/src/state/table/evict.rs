@@ -40,7 +40,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     /// Drops entries if the table is at its budget.
     #[inline]
     pub(super) fn make_room(&mut self) {
-        if self.is_over_budget() && self.entries >= self.eviction.retry_at {
+        if self.is_over_budget() && self.slots.len() >= self.eviction.retry_at {
             self.evict();
         }
     }
@@ -48,7 +48,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
     #[inline]
     fn is_over_budget(&self) -> bool {
         self.mode == SnapshotMode::Delta
-            && (self.entries >= self.budget.entries || self.bytes() >= self.budget.bytes)
+            && (self.slots.len() >= self.budget.entries || self.bytes() >= self.budget.bytes)
     }
 
     #[cold]
@@ -60,8 +60,8 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             if self.eviction.hand >= self.directory.len() {
                 self.eviction.hand = 0;
             }
-            let index = self.directory.first_of(self.eviction.hand);
-            self.eviction.hand = index + self.directory.span(index);
+            let index = self.eviction.hand;
+            self.eviction.hand = index + 1;
             match self.evict_segment(index) {
                 Passed::Dropped => self.eviction.fruitless = 0,
                 Passed::Nothing => self.eviction.fruitless += 1,
@@ -72,7 +72,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         }
         if self.eviction.fruitless > self.directory.len() * 2 {
             self.eviction.fruitless = 0;
-            self.eviction.retry_at = self.entries + self.entries / 8;
+            self.eviction.retry_at = self.slots.len() + self.slots.len() / 8;
         }
     }
 
@@ -85,17 +85,18 @@ impl<K: TableKey, C: Cell> Table<K, C> {
 
     fn evict_segment(&mut self, index: usize) -> Passed {
         let durable = self.durable;
-        let (range, segment) = self.directory.parts(index);
+        let span = self.directory.span(index);
+        let segment = self.directory.segment_mut(index);
         if segment.recency == Recency::Used {
             segment.recency = Recency::Idle;
             return Passed::Nothing;
         }
-        if !segment.slots().any(|slot| slot.stamp() <= durable) {
+        if !self.slots.span(span).any(|slot| slot.stamp() <= durable) {
             return Passed::Nothing;
         }
-        let (before, used) = (segment.bytes(), segment.used());
         let mut coverage = segment.coverage;
-        segment.retain(range, |slot| match slot {
+        self.slots.part(self.directory.depth());
+        self.slots.retain(span, |slot| match slot {
             Slot::Live { stamp, .. } if *stamp <= durable => {
                 coverage = Coverage::Partial;
                 false
@@ -104,9 +105,7 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             Slot::Dead { stamp, .. } => *stamp > durable,
             Slot::Live { .. } => true,
         });
-        segment.coverage = coverage;
-        self.slot_bytes = self.slot_bytes + segment.bytes() - before;
-        self.entries -= used - segment.used();
+        self.directory.set_coverage(index, coverage);
         self.generation += 1;
         if coverage == Coverage::Partial {
             self.loading = self.loading.after_eviction();

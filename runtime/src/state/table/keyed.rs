@@ -7,8 +7,9 @@ use crate::state::StateValue;
 use crate::state::lease::{SlicePace, StateLease, StateTable};
 use crate::state::registry::{SnapshotMode, TableOrigin};
 use crate::state::table::cell::{Cell, Single};
-use crate::state::table::core::{Home, Table};
+use crate::state::table::core::Table;
 use crate::state::table::key::{Native, TableKey};
+use crate::state::table::slots::Home;
 
 /// One value of type `V` for each key that a subtask owns.
 ///
@@ -115,15 +116,14 @@ impl<K: Key, V: StateValue> KeyedTable<K, V> {
         Ok(Some(result))
     }
 
-    /// Says that the key with hash `soon` is looked up soon, and the one with hash `later` after that: a look-up that
-    /// was announced in both ways, some 10 look-ups ahead each, waits little for memory.
+    /// Says that the key with this hash is looked up soon: a look-up that was announced, some 10 look-ups ahead, waits
+    /// little for memory.
     #[inline]
-    pub fn announce(&self, soon: Option<KeyHash>, later: Option<KeyHash>) {
-        if let Some(hash) = later {
-            self.table.prefetch_header(hash);
-        }
-        if let Some(hash) = soon {
-            self.table.prefetch_slot(hash);
+    pub fn announce(&self, hash: KeyHash) {
+        if self.table.is_in_parts() {
+            self.table.prefetch::<true>(hash);
+        } else {
+            self.table.prefetch::<false>(hash);
         }
     }
 
@@ -148,13 +148,29 @@ impl<K: Key, V: StateValue> KeyedTable<K, V> {
         hashes: &[KeyHash],
         keys: &[K],
         default: impl Fn() -> V,
+        change: impl FnMut(usize, &mut V) -> Result<()>,
+    ) -> Result<()> {
+        self.table.tend_slots(hashes.len());
+        if self.table.is_in_parts() {
+            self.update_each::<true>(hashes, keys, default, change)
+        } else {
+            self.update_each::<false>(hashes, keys, default, change)
+        }
+    }
+
+    #[inline(always)]
+    fn update_each<const PARTS: bool>(
+        &mut self,
+        hashes: &[KeyHash],
+        keys: &[K],
+        default: impl Fn() -> V,
         mut change: impl FnMut(usize, &mut V) -> Result<()>,
     ) -> Result<()> {
-        let mut ahead = Ahead::new(&self.table, hashes);
+        let mut ahead = Ahead::<PARTS>::new(&self.table, hashes);
         for (record, (hash, key)) in hashes.iter().zip(keys).enumerate() {
             let home = ahead.next(&self.table, hashes, record);
             // What holds the key there is its slot, also where the guess is no home any more.
-            let cell = match self.table.touch_at(home, key) {
+            let cell = match self.table.touch_at::<PARTS>(home, *hash, key) {
                 Some(cell) => cell,
                 None => self.table.upsert(*hash, key, || Single(default()))?,
             };
@@ -174,21 +190,21 @@ pub enum Retention {
 }
 
 /// Records that a slot is fetched ahead: enough to hide the latency of memory, few enough for what was fetched to stay
-/// in the cache. The headers of a million keys' segments stay there without that.
-const AHEAD: usize = 16;
+/// in the cache.
+const AHEAD: usize = 32;
 
 /// Fetches the slots that the next records will need. What it says are guesses, which a change of the table between
 /// makes wrong at most.
-struct Ahead {
+struct Ahead<const PARTS: bool> {
     homes: [Home; AHEAD],
 }
 
-impl Ahead {
+impl<const PARTS: bool> Ahead<PARTS> {
     #[inline(always)]
     fn new<K: TableKey, C: Cell>(table: &Table<K, C>, hashes: &[KeyHash]) -> Self {
         let mut ahead = Self { homes: [Home::default(); AHEAD] };
         for (hash, home) in hashes.iter().zip(&mut ahead.homes) {
-            *home = table.prefetch_slot(*hash);
+            *home = table.prefetch::<PARTS>(*hash);
         }
         ahead
     }
@@ -199,7 +215,7 @@ impl Ahead {
         let home = &mut self.homes[record % AHEAD];
         let guess = *home;
         if let Some(hash) = hashes.get(record + AHEAD) {
-            *home = table.prefetch_slot(*hash);
+            *home = table.prefetch::<PARTS>(*hash);
         }
         guess
     }

@@ -6,12 +6,14 @@ use crate::key::KeyHash;
 use crate::state::lease::StateLease;
 use crate::state::registry::{SnapshotMode, TableBudget};
 use crate::state::row::RowRef;
+use crate::state::table::array::Probe;
 use crate::state::table::cell::{CLEAN, Cell};
-use crate::state::table::core::{At, Table};
+use crate::state::table::core::Table;
 use crate::state::table::key::TableKey;
 use crate::state::table::range::HashRange;
-use crate::state::table::segment::{Coverage, Probe};
+use crate::state::table::segment::Coverage;
 use crate::state::table::slot::{Origin, Slot};
+use crate::state::table::slots::At;
 
 /// How misses are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,22 +100,20 @@ fn estimate(state: StateId, lease: &dyn StateLease, range: &HashRange) -> Result
 impl<K: TableKey, C: Cell> Table<K, C> {
     #[cold]
     #[inline(never)]
-    pub(super) fn find_stored(&mut self, hash: KeyHash, key: &K::Lookup) -> Result<Option<At>> {
+    pub(super) fn find_stored(&mut self, index: usize, hash: KeyHash, key: &K::Lookup) -> Result<Option<At>> {
         self.make_room();
         match self.loading {
             Loading::Segments { .. } => {
-                let index = self.directory.index(self.directory.position(hash));
                 let segment = self.directory.segment_mut(index);
                 if segment.keys_read < KEYS_READ_MAX {
                     segment.keys_read += 1;
                     return self.load_key(hash, key);
                 }
-                if let Some(hashes) = self.directory.hashes(index) {
+                if let Some(hashes) = self.slots.range().hashes(self.directory.span(index)) {
                     self.load_range(hashes)?;
                 }
-                let (index, probe) = self.find_loaded(hash, key);
-                Ok(match probe {
-                    Probe::Live(slot) => Some(At { segment: index as u32, slot: slot as u32 }),
+                Ok(match self.find_loaded(hash, key) {
+                    Probe::Live(at) => Some(at),
                     Probe::Dead(_) | Probe::Absent => None,
                 })
             }
@@ -137,23 +137,26 @@ impl<K: TableKey, C: Cell> Table<K, C> {
 
     /// Loads the keys of a range that aren't in memory: all of their segments are complete then.
     fn load_range(&mut self, (first, last): (KeyHash, KeyHash)) -> Result<()> {
-        for (hash, key, cell) in self.read_range((first, last))? {
-            if let (_, Probe::Absent) = self.find_loaded(hash, key.lookup()) {
+        let read = self.read_range((first, last))?;
+        self.generation += 1;
+        self.slots.reserve(self.slots.range().position(first), read.len());
+        for (hash, key, cell) in read {
+            if let Probe::Absent = self.find_loaded(hash, key.lookup()) {
                 let (stamp, origin) = (CLEAN, Origin::Stored);
                 self.insert_slot(hash, Slot::Live { stamp, origin, key, cell })?;
             }
         }
-        let mut index = self.directory.index(self.directory.position(first));
-        let end = self.directory.index(self.directory.position(last));
-        while index <= end {
-            self.directory.segment_mut(index).coverage = Coverage::Complete;
-            index += self.directory.span(index);
+        for index in self.segment_of(first)..=self.segment_of(last) {
+            self.directory.set_coverage(index, Coverage::Complete);
+        }
+        if self.directory.is_complete() {
+            self.slots.join();
         }
         Ok(())
     }
 
     pub(super) fn load_all(&mut self) -> Result<()> {
-        let (first, last) = (self.directory.range().first(), self.directory.range().last());
+        let (first, last) = (self.slots.range().first(), self.slots.range().last());
         self.load_range((first, last))
     }
 

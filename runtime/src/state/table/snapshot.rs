@@ -12,6 +12,7 @@ use crate::state::table::merge::{Merge, slot_rows};
 use crate::state::table::segment::{Coverage, Litter, NO_SIDE};
 use crate::state::table::side::Side;
 use crate::state::table::slot::Slot;
+use crate::state::table::slots::At;
 
 /// A version on its way to the store.
 pub(crate) struct Snapshot {
@@ -40,6 +41,10 @@ enum Phase {
 
 /// Bytes in side buffers that make a slice twice as long, to bring their segments' turn nearer.
 const SIDE_BYTES_EASY: usize = 4 * 1024 * 1024;
+/// Places that are moved to a new array with each segment, if the array is being replaced.
+const PLACES_TENDED: usize = 8_192;
+/// Places that are passed in the time in which a row is encoded.
+const PLACES_A_ROW: usize = 8;
 /// Times that a slice grows at most.
 const SLICE_GROWTH_MAX: usize = 8;
 
@@ -75,12 +80,12 @@ impl Frozen {
 
 impl<K: TableKey, C: Cell> Table<K, C> {
     /// Puts the frozen rows of a slot that is about to change into its segment's side buffer.
-    pub(super) fn hand_over(&mut self, index: usize, place: usize) -> Result<()> {
+    pub(super) fn hand_over(&mut self, index: usize, at: At) -> Result<()> {
         let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| index >= snapshot.cursor) else {
             return Ok(());
         };
         let frozen = snapshot.frozen;
-        let Some(slot) = self.directory.segment(index).get(place) else { return Ok(()) };
+        let Some(slot) = self.slots.get(at) else { return Ok(()) };
         if !frozen.takes(slot) {
             if frozen.leaves_out(slot) {
                 snapshot.rows = SnapshotMode::Delta;
@@ -88,12 +93,12 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             return Ok(());
         }
         let which = frozen.which();
-        self.check_codec(index, place)?;
+        check_codec(&mut self.unchecked, slot)?;
         let segment = self.directory.segment_mut(index);
         if segment.side == NO_SIDE {
             segment.side = self.sides.take();
         }
-        let (Some(slot), scratch) = (segment.get(place), &mut self.scratch) else { return Ok(()) };
+        let scratch = &mut self.scratch;
         self.sides.fill(segment.side, |side| {
             slot_rows(slot, which, scratch, |hash, key, element, value| side.push(hash, key, element, value))
         })
@@ -134,8 +139,9 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             let rows = self.encode_segment(snapshot, index)?;
             self.sweep(index);
             self.trim(index);
-            snapshot.cursor += self.directory.span(index);
-            left = left.saturating_sub(rows);
+            snapshot.cursor += 1;
+            let tended = if self.tend_slots(PLACES_TENDED) { PLACES_TENDED } else { 0 };
+            left = left.saturating_sub(rows + tended / PLACES_A_ROW);
         }
         snapshot.writer.finish();
         snapshot.phase = Phase::Submitting;
@@ -144,11 +150,12 @@ impl<K: TableKey, C: Cell> Table<K, C> {
 
     /// Hands a segment's rows over, those of its side buffer among them; returns the work it was, in rows.
     fn encode_segment(&mut self, snapshot: &mut Snapshot, index: usize) -> Result<usize> {
-        let segment = self.directory.segment(index);
-        let (side, len) = (segment.side, segment.places());
+        let (segment, span) = (*self.directory.segment(index), self.directory.span(index));
+        let side = segment.side;
         let frozen = snapshot.frozen;
         if snapshot.rows == SnapshotMode::Full
-            && (segment.coverage == Coverage::Partial || segment.slots().any(|slot| frozen.leaves_out(slot)))
+            && (segment.coverage == Coverage::Partial
+                || self.slots.span(span).any(|slot| frozen.leaves_out(slot)))
         {
             snapshot.rows = SnapshotMode::Delta;
         }
@@ -156,27 +163,25 @@ impl<K: TableKey, C: Cell> Table<K, C> {
         if is_untouched && side == NO_SIDE {
             return Ok(1);
         }
-        let mut place = 0;
-        while self.unchecked > 0 && place < len {
-            if self.directory.segment(index).get(place).is_some_and(|slot| frozen.takes(slot)) {
-                self.check_codec(index, place)?;
+        for slot in self.slots.span(span).filter(|slot| frozen.takes(slot)) {
+            if self.unchecked == 0 {
+                break;
             }
-            place += 1;
+            check_codec(&mut self.unchecked, slot)?;
         }
         let none = Side::default();
         let handed = match side {
             NO_SIDE => &none,
             side => self.sides.sorted(side),
         };
-        let slots = self.directory.segment(index).slots().filter(|slot| frozen.takes(slot));
+        let slots = self.slots.span(span).filter(|slot| frozen.takes(slot));
         let place = (self.state, frozen.which());
         let merged = Merge::new(place, handed, &mut snapshot.writer, &mut self.scratch).run(slots);
         if side != NO_SIDE {
             self.sides.give_back(side);
             self.directory.segment_mut(index).side = NO_SIDE;
         }
-        // Looking at a slot costs about an eighth of encoding one.
-        merged.map(|rows| rows + len / 8)
+        merged.map(|rows| rows + self.slots.places(span) / PLACES_A_ROW)
     }
 
     /// Forgets tombstones that are durable.
@@ -185,10 +190,8 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             return;
         }
         let durable = self.sweepable();
-        let (range, segment) = self.directory.parts(index);
-        let (before, used) = (segment.bytes(), segment.used());
         let mut litter = Litter::None;
-        segment.retain(range, |slot| {
+        self.slots.retain(self.directory.span(index), |slot| {
             let swept = match slot {
                 Slot::Live { cell, stamp, .. } => match cell.sweep(durable) {
                     Swept::Vacant if *stamp > durable => Swept::Pending,
@@ -202,22 +205,19 @@ impl<K: TableKey, C: Cell> Table<K, C> {
             }
             swept != Swept::Vacant
         });
-        segment.litter = litter;
-        self.slot_bytes = self.slot_bytes + segment.bytes() - before;
-        self.entries -= used - segment.used();
+        self.directory.segment_mut(index).litter = litter;
         self.generation += 1;
     }
+}
 
-    /// Encodes, decodes and encodes again the first cells that are written.
-    fn check_codec(&mut self, index: usize, place: usize) -> Result<()> {
-        if self.unchecked == 0 {
-            return Ok(());
-        }
-        if let Some(Slot::Live { key, cell, .. }) = self.directory.segment(index).get(place) {
-            self.unchecked -= 1;
-            key.check()?;
-            cell.check()?;
-        }
-        Ok(())
+/// Encodes, decodes and encodes again the first cells that are written.
+fn check_codec<K: TableKey, C: Cell>(unchecked: &mut usize, slot: &Slot<K, C>) -> Result<()> {
+    if let Slot::Live { key, cell, .. } = slot
+        && *unchecked > 0
+    {
+        *unchecked -= 1;
+        key.check()?;
+        cell.check()?;
     }
+    Ok(())
 }

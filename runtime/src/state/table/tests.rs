@@ -1,5 +1,6 @@
 //! The keyed table against a map: random changes, freezes, slices, roll-backs, with and without a budget.
 
+mod slots;
 mod store;
 
 use std::collections::BTreeMap;
@@ -124,7 +125,7 @@ impl Run {
             }
             60..66 => {
                 let retention = if self.draw(2) == 0 { Retention::Delete } else { Retention::Keep };
-                self.table.announce(Some(hash), Some(hash));
+                self.table.announce(hash);
                 let changed = self.table.change(hash, &key, |value| {
                     *value ^= 1;
                     (retention, *value)

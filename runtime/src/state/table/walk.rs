@@ -4,10 +4,11 @@ use std::cmp::Ordering;
 
 use crate::error::Result;
 use crate::key::KeyHash;
+use crate::state::table::array::Probe;
 use crate::state::table::cell::Cell;
 use crate::state::table::core::Table;
 use crate::state::table::key::TableKey;
-use crate::state::table::segment::{Coverage, Probe};
+use crate::state::table::segment::Coverage;
 use crate::state::table::slot::Slot;
 
 /// A key of one segment.
@@ -20,15 +21,14 @@ struct Item<'t, K, C> {
 impl<K: TableKey, C: Cell> Table<K, C> {
     /// In the order of hash and encoded key, whatever is in memory.
     pub(crate) fn for_each(&self, visit: &mut dyn FnMut(&K, &C) -> Result<()>) -> Result<()> {
-        for index in self.directory.indexes() {
-            let segment = self.directory.segment(index);
-            let stored = match (segment.coverage, self.directory.hashes(index)) {
+        for index in 0..self.directory.len() {
+            let span = self.directory.span(index);
+            let stored = match (self.directory.segment(index).coverage, self.slots.range().hashes(span)) {
                 (Coverage::Partial, Some(hashes)) => self.read_range(hashes)?,
                 _ => Vec::new(),
             };
-            let mut items: Vec<Item<'_, K, C>> = segment.slots().filter_map(live).collect();
-            let is_absent =
-                |hash, key: &K| matches!(self.find_loaded(hash, key.lookup()), (_, Probe::Absent));
+            let mut items: Vec<Item<'_, K, C>> = self.slots.span(span).filter_map(live).collect();
+            let is_absent = |hash, key: &K| matches!(self.find_loaded(hash, key.lookup()), Probe::Absent);
             items.extend(
                 stored.iter().filter(|(hash, key, _)| is_absent(*hash, key)).map(|(hash, key, cell)| Item {
                     hash: *hash,
