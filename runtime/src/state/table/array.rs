@@ -30,11 +30,22 @@ pub(crate) struct Array<K, C> {
     /// Up to the last place that was ever used.
     places: Vec<Option<Slot<K, C>>>,
     homes: usize,
+    /// Slots with which it is full.
+    room: usize,
     /// What a position is multiplied by: the homes that there would be if all positions had as many as the span.
     scale: u64,
     /// The home that the span's first position would have then.
     base: u32,
     used: usize,
+}
+
+/// How full an array gets. What is large gets as full either way: four fifths of its homes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// Half: slots are near their homes, and what is looked up is found sooner.
+    Loose,
+    /// Three fifths, where memory is short.
+    Dense,
 }
 
 /// What a probe found: the place of a slot.
@@ -52,34 +63,36 @@ fn scaled(position: Position, scale: u64) -> u32 {
 }
 
 impl<K: TableKey, C> Array<K, C> {
-    /// How full it gets, in hundredths of its homes. Small slots are cheap to leave empty, and what is looked up is found
-    /// sooner.
-    const FULL: usize = if size_of::<Option<Slot<K, C>>>() <= SMALL { 60 } else { 80 };
-
     /// Without a place.
     pub(crate) fn empty() -> Self {
-        Self { places: Vec::new(), homes: 0, scale: 0, base: 0, used: 0 }
+        Self { places: Vec::new(), homes: 0, room: 0, scale: 0, base: 0, used: 0 }
     }
 
     /// For the hashes of a span, a fifth less than full with `expected` slots.
-    pub(crate) fn for_slots(span: Span, expected: usize) -> Self {
-        let homes = (expected * 125).div_ceil(Self::FULL).max(HOMES_MIN);
+    pub(crate) fn for_slots(span: Span, expected: usize, fill: Fill) -> Self {
+        let full = match fill {
+            _ if size_of::<Option<Slot<K, C>>>() > SMALL => 80,
+            Fill::Dense => 60,
+            Fill::Loose => 50,
+        };
+        let homes = (expected * 125).div_ceil(full).max(HOMES_MIN);
+        let room = homes * full / 100;
         let places = homes + (homes / 64).clamp(OVERFLOW.0, OVERFLOW.1);
         assert!(places <= u32::MAX as usize, "I100: a table has fewer than 2^32 places");
-        let places = Vec::with_capacity(places);
-        want_huge_pages(&places);
+        let mut places = Vec::with_capacity(places);
+        want_huge_pages(&mut places);
         let scale = span.stretched(homes as u64);
-        Self { places, homes, scale, base: scaled(span.first, scale), used: 0 }
+        Self { places, homes, room, scale, base: scaled(span.first, scale), used: 0 }
     }
 
     /// Whether it should not hold so many.
     pub(crate) fn is_full(&self, used: usize) -> bool {
-        used * 100 > self.homes * Self::FULL
+        used > self.room
     }
 
     /// Whether it is long for so few.
     pub(crate) fn is_sparse(&self, used: usize) -> bool {
-        self.homes > HOMES_MIN && used * 4 * 100 < self.homes * Self::FULL
+        self.homes > HOMES_MIN && used * 4 < self.room
     }
 
     /// Slots in it.

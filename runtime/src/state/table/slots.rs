@@ -10,7 +10,7 @@
 use std::mem::replace;
 
 use crate::key::KeyHash;
-use crate::state::table::array::{Array, Probe};
+use crate::state::table::array::{Array, Fill, Probe};
 use crate::state::table::cell::Version;
 use crate::state::table::key::TableKey;
 use crate::state::table::range::{HashRange, Position, Span};
@@ -89,7 +89,11 @@ impl Default for Home {
 impl<K: TableKey, C> Slots<K, C> {
     /// All keys are in memory.
     pub(crate) fn new(range: HashRange, expected: usize) -> Self {
-        let array = if expected == 0 { Array::empty() } else { Array::for_slots(range.span(), expected) };
+        let array = if expected == 0 {
+            Array::empty()
+        } else {
+            Array::for_slots(range.span(), expected, Fill::Loose)
+        };
         Self { range, array, others: Others::None, used: 0 }
     }
 
@@ -307,7 +311,7 @@ impl<K: TableKey, C> Slots<K, C> {
         if let Others::Parts { stay, .. } = &mut self.others
             && *stay == Stay::Yes
         {
-            self.array = Array::for_slots(self.range.span(), self.used + 1);
+            self.array = Array::for_slots(self.range.span(), self.used + 1, Fill::Loose);
             *stay = Stay::No;
         }
     }
@@ -336,7 +340,7 @@ impl<K: TableKey, C> Slots<K, C> {
     /// Begins to replace the array by one that is a fifth less than full with a slot more.
     fn replace(&mut self) {
         self.advance(usize::MAX);
-        let array = replace(&mut self.array, Array::for_slots(self.range.span(), self.used + 1));
+        let array = replace(&mut self.array, Array::for_slots(self.range.span(), self.used + 1, Fill::Loose));
         self.others = Others::Former { array, cursor: 0 };
         self.advance(STEP);
     }
@@ -437,8 +441,11 @@ impl<K: TableKey, C> Parts<K, C> {
     /// Puts a segment's slots into an array for so many.
     fn refill(&mut self, range: &HashRange, index: usize, expected: usize) {
         let slots = self.take(index);
-        let mut part =
-            if expected == 0 { Array::empty() } else { Array::for_slots(self.span(index), expected) };
+        let mut part = if expected == 0 {
+            Array::empty()
+        } else {
+            Array::for_slots(self.span(index), expected, Fill::Dense)
+        };
         slots.into_slots().for_each(|slot| part.append(range, slot));
         self.places += part.len();
         self.arrays[index] = part;
